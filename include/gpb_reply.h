@@ -1,0 +1,63 @@
+//  gpb_reply - the answer to one request
+//
+//  The caller's, from gpb_client_call or gpb_client_recv; all that its functions return is borrowed
+//  until it is destroyed. One thread at a time.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_REPLY_H_INCLUDED
+#define GPB_REPLY_H_INCLUDED
+
+#include "gpb_error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct _gpb_reply_t gpb_reply_t;
+
+//  The generated protobuf-c class, for what has no accessor here (#include "gpb.pb-c.h").
+struct Gpb__V1__Reply;
+
+GPB_EXPORT void gpb_reply_destroy (gpb_reply_t **self_p);
+
+//  Of the request: what gpb_client_send returned.
+GPB_EXPORT uint64_t gpb_reply_id (const gpb_reply_t *self);
+
+GPB_EXPORT gpb_status_t gpb_reply_status (const gpb_reply_t *self);
+
+//  Where the status is not GPB_OK: what was wrong and what was expected. Else "".
+GPB_EXPORT const char *gpb_reply_message (const gpb_reply_t *self);
+
+//  Results of an execute or read request: one for each out and inout argument that is not a rented
+//  buffer, in order.
+GPB_EXPORT size_t gpb_reply_results (const gpb_reply_t *self);
+
+//  Its bytes, aligned as malloc aligns or better; *size_p (may be NULL) their number. NULL, and 0,
+//  for an index that is too large.
+GPB_EXPORT const void *gpb_reply_result (const gpb_reply_t *self, size_t index, size_t *size_p);
+
+//  The handle of a rent's reply; 0 for another.
+GPB_EXPORT uint64_t gpb_reply_handle (const gpb_reply_t *self);
+
+//  The address of a map's reply, valid until unmap or release; NULL for another.
+GPB_EXPORT void *gpb_reply_address (const gpb_reply_t *self);
+
+//  The device that did it; -1 where none did.
+GPB_EXPORT int gpb_reply_device (const gpb_reply_t *self);
+
+//  From sending the request to receiving this, on the client's clock, in ns.
+GPB_EXPORT uint64_t gpb_reply_round_trip_ns (const gpb_reply_t *self);
+
+//  The whole header. A reply that the client made itself (its node was lost, its time was up) has
+//  one too.
+GPB_EXPORT const struct Gpb__V1__Reply *gpb_reply_header_peek (const gpb_reply_t *self);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,24 @@
+//  gpb_clock - the monotonic clock that every duration and deadline is counted by
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_CLOCK_H_INCLUDED
+#define GPB_CLOCK_H_INCLUDED
+
+#include <stdint.h>
+#include <time.h>
+
+#define GPB_NS_PER_MS 1000000ULL
+#define GPB_NS_PER_S 1000000000ULL
+
+//  Nanoseconds since an arbitrary start, never going back, the same for all processes of the
+//  machine. Any thread.
+static inline uint64_t
+gpb_clock_ns (void)
+{
+    struct timespec now;
+    clock_gettime (CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * GPB_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+#endif

@@ -1,0 +1,43 @@
+//  gpb_codec - headers: bytes to protobuf-c messages and back
+//
+//  Unpacks in a bounded arena of its own, so that no header makes us allocate more than 1 MiB, and
+//  checks what protobuf-c leaves unchecked: strings are valid UTF-8 without NULs, lists and inline
+//  payloads keep the protocol's bounds. What it returns lives until the next call on the same
+//  codec. One thread at a time.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_CODEC_H_INCLUDED
+#define GPB_CODEC_H_INCLUDED
+
+#include "gpb_message.h"
+
+#include "gpb.pb-c.h"
+
+typedef struct _gpb_codec_t gpb_codec_t;
+
+//  NULL only when memory runs out.
+gpb_codec_t *gpb_codec_new (gpb_error_t *error);
+
+void gpb_codec_destroy (gpb_codec_t **self_p);
+
+//  Borrowed until the next call. NULL: *error says why, and *id_p is the request's id where that
+//  could be read, else 0. Checked: version, strings, bounds, a body that we know (UNIMPLEMENTED).
+const Gpb__V1__Request *gpb_codec_request (gpb_codec_t *self, const zmq_msg_t *header,
+                                           uint64_t *id_p, gpb_error_t *error);
+
+//  The same for a reply. A body that we do not know is no error: the status counts.
+const Gpb__V1__Reply *gpb_codec_reply (gpb_codec_t *self, const zmq_msg_t *header,
+                                       gpb_error_t *error);
+
+//  Packs a message into a frame, which must be initialised; its old content is closed.
+gpb_status_t gpb_codec_pack (const ProtobufCMessage *message, zmq_msg_t *frame, gpb_error_t *error);
+
+//  A reply's header with Reply.queued_ns behind it: protobuf takes the last value of a field, so
+//  the rest needs no unpacking.
+gpb_status_t gpb_codec_append_queued (zmq_msg_t *header, uint64_t queued_ns, gpb_error_t *error);
+
+//  Whether text is valid UTF-8 of size bytes without a NUL.
+bool gpb_codec_text_ok (const void *text, size_t size);
+
+#endif
