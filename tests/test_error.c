@@ -11,8 +11,8 @@ START_TEST (test_every_status_has_its_name)
     ck_assert_str_eq (gpb_status_name (GPB_INVALID_ARGUMENT), "INVALID_ARGUMENT");
     ck_assert_str_eq (gpb_status_name (GPB_RESOURCE_EXHAUSTED), "RESOURCE_EXHAUSTED");
     ck_assert_str_eq (gpb_status_name (GPB_UNAUTHENTICATED), "UNAUTHENTICATED");
-    ck_assert_str_eq (gpb_status_name ((gpb_status_t)17), "UNKNOWN");
-    ck_assert_str_eq (gpb_status_name ((gpb_status_t)-1), "UNKNOWN");
+    ck_assert_str_eq (gpb_status_name ((gpb_status_t) 17), "UNKNOWN");
+    ck_assert_str_eq (gpb_status_name ((gpb_status_t) -1), "UNKNOWN");
 }
 END_TEST
 
@@ -53,14 +53,14 @@ START_TEST (test_a_cut_splits_no_character)
     char log [2 * GPB_ERROR_TEXT_SIZE + 2];
     for (int shift = 0; shift < 2; shift++) {
         memset (log, 'x', sizeof log);
-        for (size_t at = (size_t)shift; at + 2 < sizeof log; at += 2)
+        for (size_t at = (size_t) shift; at + 2 < sizeof log; at += 2)
             memcpy (log + at, "\xC3\xA9", 2);
         log [sizeof log - 1] = 0;
         gpb_error_set (&error, GPB_INVALID_ARGUMENT, "%s", log);
         const char *gap = strstr (error.text, "\n[...]\n");
         ck_assert_ptr_nonnull (gap);
-        ck_assert_uint_ne ((unsigned char)gap [-1], 0xC3);
-        ck_assert_uint_ne ((unsigned char)gap [7] & 0xC0, 0x80);
+        ck_assert_uint_ne ((unsigned char) gap [-1], 0xC3);
+        ck_assert_uint_ne ((unsigned char) gap [7] & 0xC0, 0x80);
     }
 }
 END_TEST

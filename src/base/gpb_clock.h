@@ -18,7 +18,7 @@ gpb_clock_ns (void)
 {
     struct timespec now;
     clock_gettime (CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * GPB_NS_PER_S + (uint64_t)now.tv_nsec;
+    return (uint64_t) now.tv_sec * GPB_NS_PER_S + (uint64_t) now.tv_nsec;
 }
 
 #endif

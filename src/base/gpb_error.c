@@ -36,7 +36,7 @@ static const char *const s_names [] = {
 const char *
 gpb_status_name (gpb_status_t status)
 {
-    size_t index = (size_t)status;
+    size_t index = (size_t) status;
     return index < sizeof s_names / sizeof s_names [0] ? s_names [index] : "UNKNOWN";
 }
 
@@ -44,7 +44,7 @@ gpb_status_name (gpb_status_t status)
 static size_t
 s_char_start (const char *text, size_t at)
 {
-    while (at > 0 && ((unsigned char)text [at] & 0xC0) == 0x80)
+    while (at > 0 && ((unsigned char) text [at] & 0xC0) == 0x80)
         at--;
     return at;
 }
@@ -61,7 +61,7 @@ s_store (char *target, const char *text, size_t size)
         size_t head = s_char_start (text, (room - (sizeof gap - 1)) / 2);
         size_t tail = room - (sizeof gap - 1) - head;
         size_t from = size - tail;
-        while (from < size && ((unsigned char)text [from] & 0xC0) == 0x80)
+        while (from < size && ((unsigned char) text [from] & 0xC0) == 0x80)
             from++;
         memcpy (target, text, head);
         memcpy (target + head, gap, sizeof gap - 1);
@@ -80,7 +80,7 @@ s_format (gpb_error_t *error, const char *tail, const char *format, va_list argu
     va_copy (again, arguments);
     char small [512];
     int length = vsnprintf (small, sizeof small, format, arguments);
-    size_t head_size = length > 0 ? (size_t)length : 0;
+    size_t head_size = length > 0 ? (size_t) length : 0;
     size_t tail_size = strlen (tail);
 
     //  The heap serves a long text only; where it is exhausted the short one is what the caller

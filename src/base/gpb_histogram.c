@@ -18,9 +18,9 @@ static unsigned
 s_bucket (uint64_t value)
 {
     if (value < SUB_BUCKETS)
-        return (unsigned)value;
-    unsigned exponent = 63u - (unsigned)__builtin_clzll (value) - GPB_HISTOGRAM_BITS;
-    unsigned bucket = (exponent << GPB_HISTOGRAM_BITS) + (unsigned)(value >> exponent);
+        return (unsigned) value;
+    unsigned exponent = 63u - (unsigned) __builtin_clzll (value) - GPB_HISTOGRAM_BITS;
+    unsigned bucket = (exponent << GPB_HISTOGRAM_BITS) + (unsigned) (value >> exponent);
     return bucket < GPB_HISTOGRAM_BUCKETS ? bucket : GPB_HISTOGRAM_BUCKETS - 1;
 }
 
@@ -79,8 +79,8 @@ gpb_histogram_percentile (const gpb_histogram_t *self, double percent)
 {
     if (self->count == 0)
         return 0;
-    double wanted = ceil (percent / 100.0 * (double)self->count);
-    uint64_t rank = wanted < 1 ? 1 : (uint64_t)wanted;
+    double wanted = ceil (percent / 100.0 * (double) self->count);
+    uint64_t rank = wanted < 1 ? 1 : (uint64_t) wanted;
     if (rank == 1)
         return self->min_ns;
     if (rank >= self->count)

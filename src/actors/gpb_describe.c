@@ -1,0 +1,154 @@
+//  gpb_describe - devices, kernels and latencies as the wire's messages
+//
+//  protobuf-c's generated structures hold char * where they mean const char *: packing only reads.
+//  The casts here are for that alone.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "gpb_describe.h"
+
+#include "gpb_alloc.h"
+
+#include <string.h>
+
+void
+gpb_describe_device (gpb_described_device_t *self, const gpb_device_info_t *info,
+                     const char *backend)
+{
+    Gpb__V1__Device *message = &self->message;
+    gpb__v1__device__init (message);
+    message->name = (char *) info->name;
+    message->vendor = (char *) info->vendor;
+    message->type = (char *) info->type;
+    message->backend = (char *) backend;
+    message->driver = (char *) info->driver;
+    message->architecture = (char *) info->architecture;
+    message->compute_units = info->compute_units;
+    message->clock_mhz = info->clock_mhz;
+    message->total_memory = info->total_memory;
+    message->max_work_group_size = info->max_work_group_size;
+    message->local_memory = info->local_memory;
+    message->max_allocation = info->max_allocation;
+    message->shares_host_memory = info->shares_host_memory;
+    message->n_capabilities = info->capabilities_count;
+    message->capabilities = self->capabilities;
+    for (uint32_t index = 0; index < info->capabilities_count; index++)
+        self->capabilities [index] = (char *) info->capabilities [index];
+}
+
+void
+gpb_describe_kernel (gpb_described_kernel_t *self, const gpb_kernel_t *kernel)
+{
+    Gpb__V1__Kernel *message = &self->message;
+    gpb__v1__kernel__init (message);
+    message->id = (char *) gpb_kernel_id (kernel);
+    message->description = (char *) gpb_kernel_description (kernel);
+    message->n_parameters = gpb_kernel_parameters (kernel);
+    message->parameters = self->parameters_p;
+    for (size_t index = 0; index < message->n_parameters; index++) {
+        const gpb_parameter_t *parameter = gpb_kernel_parameter (kernel, index);
+        Gpb__V1__Parameter *described = &self->parameters [index];
+        gpb__v1__parameter__init (described);
+        described->name = (char *) parameter->name;
+        described->direction = (char *) gpb_direction_name (parameter->direction);
+        described->type = (char *) gpb_type_name (parameter->type);
+        described->count = (char *) parameter->count;
+        described->alignment = parameter->alignment;
+        self->parameters_p [index] = described;
+    }
+    unsigned dimensions = gpb_kernel_dimensions (kernel);
+    message->n_global = dimensions;
+    message->global = self->global;
+    for (unsigned dimension = 0; dimension < dimensions; dimension++)
+        self->global [dimension] = (char *) gpb_kernel_global (kernel, dimension);
+    message->global_free = gpb_kernel_global_free (kernel);
+    if (gpb_kernel_local (kernel)) {
+        memcpy (self->local, gpb_kernel_local (kernel), sizeof self->local);
+        message->n_local = dimensions;
+        message->local = self->local;
+    }
+    message->shared = (char *) gpb_kernel_shared (kernel);
+    message->require = self->require;
+    const char *name;
+    while (message->n_require < GPB_CAPABILITIES_MAX
+           && (name = gpb_kernel_require (kernel, message->n_require)))
+        self->require [message->n_require++] = (char *) name;
+    message->sources = self->sources;
+    while (message->n_sources < sizeof self->sources / sizeof self->sources [0]
+           && (name = gpb_kernel_source_kind (kernel, message->n_sources)))
+        self->sources [message->n_sources++] = (char *) name;
+}
+
+gpb_status_t
+gpb_describe_kernels (gpb_kernels_t *kernels, const char *id,
+                      void (*send) (void *self, Gpb__V1__KernelList *list), void *self,
+                      gpb_error_t *error)
+{
+    size_t count = 0;
+    if (id [0] == 0)
+        while (gpb_kernels_at (kernels, count))
+            count++;
+    else if (gpb_kernels_lookup (kernels, id))
+        count = 1;
+    else
+        return gpb_error_set (error, GPB_NOT_FOUND, "there is no kernel %s", id);
+
+    gpb_described_kernel_t *described = gpb_alloc (count, sizeof *described);
+    Gpb__V1__Kernel **messages = gpb_alloc (count, sizeof *messages);
+    gpb_status_t status = GPB_OK;
+    if (described && messages) {
+        for (size_t index = 0; index < count; index++) {
+            gpb_describe_kernel (&described [index], id [0] ? gpb_kernels_lookup (kernels, id)
+                                                            : gpb_kernels_at (kernels, index));
+            messages [index] = &described [index].message;
+        }
+        Gpb__V1__KernelList list = GPB__V1__KERNEL_LIST__INIT;
+        list.n_kernels = count;
+        list.kernels = messages;
+        send (self, &list);
+    }
+    else
+        status =
+            gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory to list %zu kernels", count);
+    gpb_free (described);
+    gpb_free (messages);
+    return status;
+}
+
+void
+gpb_describe_latency (Gpb__V1__Latency *message, const gpb_histogram_t *histogram)
+{
+    gpb__v1__latency__init (message);
+    message->count = histogram->count;
+    message->mean_ns = gpb_histogram_mean (histogram);
+    message->min_ns = histogram->min_ns;
+    message->p50_ns = gpb_histogram_percentile (histogram, 50);
+    message->p95_ns = gpb_histogram_percentile (histogram, 95);
+    message->p99_ns = gpb_histogram_percentile (histogram, 99);
+    message->max_ns = histogram->max_ns;
+}
+
+gpb_status_t
+gpb_describe_hello (Gpb__V1__HelloReply *message, const Gpb__V1__Hello *hello, const char *node,
+                    uint64_t max_frame_size, gpb_error_t *error)
+{
+    bool says = hello->oldest_version || hello->newest_version;
+    if (says
+        && (hello->oldest_version > GPB_PROTOCOL_VERSION
+            || hello->newest_version < GPB_PROTOCOL_VERSION))
+        return gpb_error_set (error, GPB_UNIMPLEMENTED,
+                              "versions %u to %u: this node speaks version %d",
+                              hello->oldest_version, hello->newest_version, GPB_PROTOCOL_VERSION);
+    gpb__v1__hello_reply__init (message);
+    message->version = GPB_PROTOCOL_VERSION;
+    message->node = (char *) node;
+    message->release = (char *) PACKAGE_VERSION;
+    message->max_frame_size = max_frame_size;
+    message->max_frames = GPB_PAYLOADS_MAX;
+    message->max_inline_size = GPB_INLINE_MAX_SIZE;
+    return GPB_OK;
+}

@@ -1,0 +1,872 @@
+//  gpb_device - one device as an actor
+//
+//  Owns an open device (shared with its pool), the kernels compiled for it, and the jobs that are
+//  on it. A request becomes a job on one of its streams at once, so that copies and launches of
+//  different requests overlap: requests on rented memory all go to stream 0, which keeps their
+//  order; others to the emptiest of the rest. The backend wakes the actor through an eventfd when a
+//  job's last command is done; the answer goes back the way the request came.
+//
+//  Memory is rented by the pool, on its own thread: the device passes the request on in the name of
+//  its owner, and notes the lease that comes back. A release waits until no job uses the buffer.
+//  When an owner says goodbye, or its connection ends, what it rented is released, and what it has
+//  in flight runs to its end with nobody to tell.
+//
+//  A device that could not be opened answers every command with the reason. $TERM refuses what is
+//  new, waits for what is on the device, and stops the pool before the device is closed.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_device.h"
+
+#include "gpb_alloc.h"
+#include "gpb_clock.h"
+#include "gpb_describe.h"
+#include "gpb_job.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <unistd.h>
+
+#define JOBS_MAX 128             //  twice a broker's largest credit
+#define BATCH 64                 //  requests between two looks at what is done
+#define STOP_LINGER_MS 1000    //  for the last answers to leave over tcp
+#define UNANNOUNCED_POLL_MS 1    //  for jobs whose enqueuing broke off: rare, and soon over
+
+typedef struct {
+    gpb_job_t *first, *last;
+    size_t count;
+} s_stream_t;
+
+typedef struct {
+    zsock_t *pipe;
+    gpb_config_t *config;
+    gpb_error_t failure;    //  why there is no service
+    gpb_service_t *service;
+    gpb_shared_context_t *shared;
+    gpb_workshop_t workshop;
+    char *node;    //  the node's name, for replies
+
+    gpb_programs_t *programs;    //  kernels, compiled for this device
+    gpb_rentals_t *rentals;      //  and the pool behind them
+
+    gpb_job_t *jobs;    //  all of them
+    gpb_job_t *free_jobs;
+    size_t free_jobs_count;
+    s_stream_t *streams;
+    size_t unannounced;         //  jobs that no notification will come for
+} self_t;
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Jobs
+
+static gpb_job_t *
+s_job_new (self_t *self, gpb_call_t *call)
+{
+    gpb_job_t *job = self->free_jobs;
+    self->free_jobs = job->next;
+    self->free_jobs_count--;
+    job->next = NULL;
+    job->connection = call->connection;
+    job->owner = call->owner;
+    job->id = call->request->id;
+    job->received_ns = call->received_ns;
+    job->deadline_ns = call->deadline_ns;
+    job->kind = call->request->body_case;
+    job->inline_results = false;
+    job->answered = false;
+    job->unannounced = false;
+    job->host_copied = 0;
+    job->failure.status = GPB_OK;
+    gpb_message_move (&job->message, call->message);
+    return job;
+}
+
+static void
+s_job_free (self_t *self, gpb_job_t *job)
+{
+    gpb_job_release (job, &self->workshop);
+    gpb_job_drop_results (job);
+    gpb_message_clear (&job->message);
+    job->connection = NULL;
+    job->generation++;
+    job->next = self->free_jobs;
+    self->free_jobs = job;
+    self->free_jobs_count++;
+    job->kind = GPB__V1__REQUEST__BODY__NOT_SET;
+}
+
+static void
+s_job_refuse (self_t *self, gpb_job_t *job, const gpb_error_t *error)
+{
+    if (!job->answered)
+        gpb_service_refuse (self->service, job->connection, &job->message, job->id, error);
+    s_job_free (self, job);
+}
+
+//  Answers before its work is done, which goes on: its payloads are still read, so they stay.
+static void
+s_job_answer_early (self_t *self, gpb_job_t *job, const gpb_error_t *error)
+{
+    gpb_message_t message;
+    gpb_message_init (&message);
+    for (size_t index = 0; index < job->message.envelope_count; index++) {
+        zmq_msg_init (&message.envelope [index]);
+        zmq_msg_move (&message.envelope [index], &job->message.envelope [index]);
+    }
+    message.envelope_count = job->message.envelope_count;
+    gpb_service_refuse (self->service, job->connection, &message, job->id, error);
+    job->answered = true;
+}
+
+static void
+s_job_on_stream (self_t *self, gpb_job_t *job)
+{
+    s_stream_t *stream = &self->streams [job->stream];
+    if (stream->last)
+        stream->last->next = job;
+    else
+        stream->first = job;
+    stream->last = job;
+    stream->count++;
+    self->unannounced += job->unannounced ? 1 : 0;
+}
+
+//  Rented memory keeps its order on stream 0; the rest goes where the least is.
+static unsigned
+s_choose_stream (self_t *self, bool is_bound)
+{
+    if (is_bound || self->shared->streams == 1)
+        return 0;
+    unsigned best = 1;
+    for (unsigned stream = 2; stream < self->shared->streams; stream++)
+        if (self->streams [stream].count < self->streams [best].count)
+            best = stream;
+    return best;
+}
+
+//  What the driver says is free, or else what is not rented or in use by launches.
+static uint64_t
+s_available_memory (self_t *self)
+{
+    gpb_blocks_figures_t figures;
+    gpb_blocks_figures (self->workshop.blocks, &figures);
+    uint64_t free_size;
+    if (self->shared->operations->memory_free (self->shared->context, &free_size, NULL) == GPB_OK)
+        return free_size + figures.kept;
+    uint64_t used = gpb_rentals_figures (self->rentals)->in_use + figures.in_use;
+    uint64_t total = self->shared->info.total_memory;
+    return used < total ? total - used : 0;
+}
+
+static void
+s_set_available (self_t *self, Gpb__V1__Reply *reply)
+{
+    reply->memory_case = GPB__V1__REPLY__MEMORY_AVAILABLE_MEMORY;
+    reply->available_memory = s_available_memory (self);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Execute, read, write, copy: enqueued when they come, answered when they are done
+
+static gpb_status_t
+s_check_new (self_t *self, const gpb_call_t *call, gpb_error_t *error)
+{
+    if (gpb_clock_ns () >= call->deadline_ns)
+        return gpb_error_set (error, GPB_DEADLINE_EXCEEDED,
+                              "the request's time was up before it began");
+    //  A broker has looked already, and ids behind it are its clients'.
+    if (call->owner.behind)
+        return GPB_OK;
+    for (uint32_t number = 0; number < JOBS_MAX; number++) {
+        const gpb_job_t *job = &self->jobs [number];
+        if (job->kind != GPB__V1__REQUEST__BODY__NOT_SET && !job->answered
+            && job->id == call->request->id && gpb_owner_same (&job->owner, &call->owner))
+            return gpb_error_set (error, GPB_ALREADY_EXISTS,
+                                  "request %" PRIu64 " of this connection is in flight", job->id);
+    }
+    return GPB_OK;
+}
+
+static void
+s_handle_execute (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    const Gpb__V1__Execute *request = call->request->execute;
+    gpb_error_t error;
+    gpb_status_t status = s_check_new (self, call, &error);
+    const gpb_program_t *program = NULL;
+    if (status == GPB_OK)
+        program = gpb_programs_lookup (self->programs, request->kernel, &error);
+    if (program && request->placement_case == GPB__V1__EXECUTE__PLACEMENT_DEVICE
+        && request->device != self->shared->index)
+    {
+        gpb_error_set (&error, GPB_NOT_FOUND, "device %u: this is device %u", request->device,
+                       self->shared->index);
+        program = NULL;
+    }
+    for (size_t index = 0; program && index < request->n_require; index++)
+        if (!gpb_device_has (&self->shared->info, request->require [index])) {
+            gpb_error_set (&error, GPB_FAILED_PRECONDITION, "device %u has no %s",
+                           self->shared->index, request->require [index]);
+            program = NULL;
+        }
+    if (!program) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    gpb_job_t *job = s_job_new (self, call);
+    job->stream = s_choose_stream (self, gpb_job_execute_is_bound (request));
+    if (gpb_job_execute (job, &self->workshop, program, request, &error) == GPB_OK)
+        s_job_on_stream (self, job);
+    else
+        s_job_refuse (self, job, &error);
+}
+
+//  Read, write and copy.
+static void
+s_handle_transfer (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    if (s_check_new (self, call, &error) != GPB_OK) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    gpb_job_t *job = s_job_new (self, call);
+    job->stream = s_choose_stream (self, true);
+    gpb_status_t status;
+    if (job->kind == GPB__V1__REQUEST__BODY_READ)
+        status = gpb_job_read (job, &self->workshop, call->request, &error);
+    else if (job->kind == GPB__V1__REQUEST__BODY_WRITE)
+        status = gpb_job_write (job, &self->workshop, call->request, &error);
+    else
+        status = gpb_job_copy (job, &self->workshop, call->request, &error);
+    if (status == GPB_OK)
+        s_job_on_stream (self, job);
+    else
+        s_job_refuse (self, job, &error);
+}
+
+//  Results stand in the header where that was asked and they fit; else each is a frame.
+static gpb_status_t
+s_fill_results (gpb_job_t *job, Gpb__V1__Result *results, gpb_error_t *error)
+{
+    uint64_t total = 0;
+    for (size_t index = 0; index < job->results_count; index++)
+        total += job->results [index].size;
+    bool is_inline = job->inline_results && total <= GPB_INLINE_MAX_SIZE;
+    gpb_status_t status = GPB_OK;
+    for (size_t index = 0; status == GPB_OK && index < job->results_count; index++) {
+        gpb_result_t *result = &job->results [index];
+        gpb__v1__result__init (&results [index]);
+        results [index].argument = result->argument;
+        results [index].size = result->size;
+        if (is_inline) {
+            results [index].value_case = GPB__V1__RESULT__VALUE_INLINE;
+            results [index].inline_.len = result->size;
+            results [index].inline_.data = result->block ? result->block->address : NULL;
+            job->host_copied += result->size;
+        }
+        else {
+            results [index].value_case = GPB__V1__RESULT__VALUE_FRAME;
+            results [index].frame = (uint32_t) index;
+            status = gpb_job_add_result_frame (job, result, error);
+        }
+    }
+    return status;
+}
+
+static void
+s_job_reply (self_t *self, gpb_job_t *job)
+{
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__Timing timing = GPB__V1__TIMING__INIT;
+    Gpb__V1__Span spans [3];
+    gpb_job_timing (job, &self->workshop, &timing, spans);
+    gpb_job_release (job, &self->workshop);
+
+    gpb_error_t error;
+    Gpb__V1__Result results [GPB_KERNEL_PARAMETERS_MAX];
+    Gpb__V1__Result *results_p [GPB_KERNEL_PARAMETERS_MAX];
+    for (size_t index = 0; index < job->results_count; index++)
+        results_p [index] = &results [index];
+    if (s_fill_results (job, results, &error) != GPB_OK) {
+        s_job_refuse (self, job, &error);
+        return;
+    }
+    timing.host_copied = job->host_copied;
+
+    Gpb__V1__ExecuteReply execute = GPB__V1__EXECUTE_REPLY__INIT;
+    Gpb__V1__ReadReply read_reply = GPB__V1__READ_REPLY__INIT;
+    Gpb__V1__WriteReply write_reply = GPB__V1__WRITE_REPLY__INIT;
+    Gpb__V1__Done done = GPB__V1__DONE__INIT;
+    switch (job->kind) {
+    case GPB__V1__REQUEST__BODY_EXECUTE:
+        execute.n_results = job->results_count;
+        execute.results = results_p;
+        execute.timing = &timing;
+        execute.device = self->shared->index;
+        execute.node = self->node;
+        reply.body_case = GPB__V1__REPLY__BODY_EXECUTE;
+        reply.execute = &execute;
+        break;
+    case GPB__V1__REQUEST__BODY_READ:
+        read_reply.result = &results [0];
+        read_reply.timing = &timing;
+        reply.body_case = GPB__V1__REPLY__BODY_READ;
+        reply.read = &read_reply;
+        break;
+    case GPB__V1__REQUEST__BODY_WRITE:
+        write_reply.timing = &timing;
+        reply.body_case = GPB__V1__REPLY__BODY_WRITE;
+        reply.write = &write_reply;
+        break;
+    default:
+        reply.body_case = GPB__V1__REPLY__BODY_COPY;
+        reply.copy = &done;
+        break;
+    }
+    reply.id = job->id;
+    s_set_available (self, &reply);
+    gpb_service_reply (self->service, job->connection, &job->message, &reply);
+    s_job_free (self, job);
+}
+
+static void
+s_job_done (self_t *self, gpb_job_t *job)
+{
+    self->unannounced -= job->unannounced ? 1 : 0;
+    if (job->answered)
+        s_job_free (self, job);
+    else if (job->failure.status != GPB_OK) {
+        gpb_error_t failure = job->failure;
+        gpb_job_release (job, &self->workshop);
+        s_job_refuse (self, job, &failure);
+    }
+    else
+        s_job_reply (self, job);
+}
+
+static void
+s_finish (self_t *self)
+{
+    uint64_t count;
+    ssize_t size = read (self->shared->device_fd, &count, sizeof count);
+    (void) size;    //  nothing to read is fine: what is done is looked at anyway
+    for (unsigned stream = 0; stream < self->shared->streams; stream++) {
+        s_stream_t *jobs = &self->streams [stream];
+        while (jobs->first && gpb_job_is_done (jobs->first, &self->workshop)) {
+            gpb_job_t *job = jobs->first;
+            jobs->first = job->next;
+            if (!jobs->first)
+                jobs->last = NULL;
+            jobs->count--;
+            s_job_done (self, job);
+        }
+    }
+    gpb_rentals_settle (self->rentals);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Rented memory
+
+static void
+s_handle_rent (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    const Gpb__V1__Rent *request = call->request->rent;
+    gpb_status_t status = s_check_new (self, call, &error);
+    if (status == GPB_OK && request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE
+        && request->device != self->shared->index)
+        status = gpb_error_set (&error, GPB_NOT_FOUND, "device %u: this is device %u",
+                                request->device, self->shared->index);
+    if (status != GPB_OK) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    gpb_job_t *job = s_job_new (self, call);
+    gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
+    if (gpb_rentals_rent (self->rentals, &job->owner, ticket, &job->message.header, &error)
+        != GPB_OK)
+        s_job_refuse (self, job, &error);
+}
+
+static void
+s_handle_release (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    gpb_rental_t *rental = NULL;
+    if (s_check_new (self, call, &error) == GPB_OK)
+        rental = gpb_rentals_lookup (self->rentals, &call->owner, call->request->release->handle,
+                                     &error);
+    if (!rental) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    gpb_job_t *job = s_job_new (self, call);
+    gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
+    gpb_rentals_release (self->rentals, rental, ticket);
+}
+
+//  The pool's answer is the client's, but for the id and for what is available now.
+static void
+s_recv_from_pool (self_t *self)
+{
+    gpb_ticket_t ticket;
+    zmq_msg_t header;
+    zmq_msg_init (&header);
+    while (gpb_rentals_recv (self->rentals, &ticket, &header)) {
+        gpb_job_t *job = ticket.number < JOBS_MAX ? &self->jobs [ticket.number] : NULL;
+        if (!job || job->generation != ticket.generation)
+            continue;
+        if (!job->answered) {
+            gpb_codec_append (&header, GPB_REPLY_AVAILABLE_MEMORY, s_available_memory (self), NULL);
+            gpb_codec_append (&header, GPB_REPLY_ID, job->id, NULL);
+            zmq_msg_move (&job->message.header, &header);
+            gpb_router_send (gpb_service_router (self->service), job->connection, &job->message);
+        }
+        s_job_free (self, job);
+    }
+    zmq_msg_close (&header);
+}
+
+static void
+s_handle_map (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    uint64_t handle = call->request->map->handle;
+    gpb_rental_t *rental = gpb_rentals_lookup (self->rentals, &call->owner, handle, &error);
+    gpb_status_t status = rental ? GPB_OK : error.status;
+    if (rental && !rental->lease.address)
+        status =
+            gpb_error_set (&error, GPB_FAILED_PRECONDITION,
+                           "this buffer was rented as DEVICE memory: only MAPPED can be mapped");
+    else if (rental && !call->connection->is_inproc)
+        status = gpb_error_set (&error, GPB_FAILED_PRECONDITION,
+                                "a pointer is of use in this process only: map over inproc");
+    else if (rental && rental->mapped)
+        status = gpb_error_set (&error, GPB_FAILED_PRECONDITION, "this buffer is mapped already");
+    else if (rental && rental->users)
+        status =
+            gpb_error_set (&error, GPB_FAILED_PRECONDITION,
+                           "%zu requests in flight use this buffer: map it when they are answered",
+                           rental->users);
+    if (status != GPB_OK) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    rental->mapped = true;
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__MapReply body = GPB__V1__MAP_REPLY__INIT;
+    body.address = (uintptr_t) rental->lease.address;
+    body.size = rental->lease.size;
+    body.process = (uint64_t) getpid ();
+    reply.body_case = GPB__V1__REPLY__BODY_MAP;
+    reply.map = &body;
+    gpb_call_reply (self->service, call, &reply);
+}
+
+static void
+s_handle_unmap (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    uint64_t handle = call->request->unmap->handle;
+    gpb_rental_t *rental = gpb_rentals_lookup (self->rentals, &call->owner, handle, &error);
+    gpb_status_t status = rental ? GPB_OK : error.status;
+    if (rental && !rental->mapped)
+        status = gpb_error_set (&error, GPB_FAILED_PRECONDITION, "this buffer is not mapped");
+    if (status != GPB_OK) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    rental->mapped = false;
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__Done done = GPB__V1__DONE__INIT;
+    reply.body_case = GPB__V1__REPLY__BODY_UNMAP;
+    reply.unmap = &done;
+    gpb_call_reply (self->service, call, &reply);
+}
+
+//  An owner has left: what it rented goes back, what it has in flight has nobody to tell.
+static void
+s_drop_owner (self_t *self, const gpb_owner_t *owner)
+{
+    for (uint32_t number = 0; number < JOBS_MAX; number++) {
+        gpb_job_t *job = &self->jobs [number];
+        if (job->kind == GPB__V1__REQUEST__BODY__NOT_SET
+            || job->owner.connection != owner->connection)
+            continue;
+        if (!owner->behind)
+            job->connection = NULL;
+        if (!owner->behind || job->owner.behind == owner->behind)
+            job->answered = true;
+    }
+    gpb_rentals_drop (self->rentals, owner);
+}
+
+static void
+s_handle_goodbye (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_owner_t owner = call->owner;
+    gpb_connection_t *connection = call->connection;
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__Done done = GPB__V1__DONE__INIT;
+    reply.body_case = GPB__V1__REPLY__BODY_GOODBYE;
+    reply.goodbye = &done;
+    gpb_call_reply (self->service, call, &reply);
+    s_drop_owner (self, &owner);
+    if (!owner.behind)
+        gpb_router_end (gpb_service_router (self->service), connection);
+}
+
+static void
+s_handle_cancel (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    uint64_t id = call->request->cancel->id;
+    gpb_error_t error;
+    gpb_job_t *found = NULL;
+    for (uint32_t number = 0; number < JOBS_MAX && !found; number++) {
+        gpb_job_t *job = &self->jobs [number];
+        if (job->kind != GPB__V1__REQUEST__BODY__NOT_SET && !job->answered && job->id == id
+            && gpb_owner_same (&job->owner, &call->owner))
+            found = job;
+    }
+    if (!found) {
+        gpb_error_set (&error, GPB_NOT_FOUND,
+                       "request %" PRIu64 " of this connection is not in flight", id);
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    gpb_error_set (&error, GPB_CANCELLED, "the client took the request back");
+    s_job_answer_early (self, found, &error);
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__Done done = GPB__V1__DONE__INIT;
+    reply.body_case = GPB__V1__REPLY__BODY_CANCEL;
+    reply.cancel = &done;
+    gpb_call_reply (self->service, call, &reply);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  What the device is and has
+
+static void
+s_describe (self_t *self, gpb_described_device_t *described)
+{
+    gpb_describe_device (described, &self->shared->info, self->shared->backend);
+    described->message.index = self->shared->index;
+    described->message.state = GPB__V1__DEVICE_STATE__READY;
+    described->message.available_memory = s_available_memory (self);
+}
+
+static void
+s_handle_devices (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_described_device_t described;
+    s_describe (self, &described);
+    Gpb__V1__Device *devices [] = { &described.message };
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__DeviceList list = GPB__V1__DEVICE_LIST__INIT;
+    list.node = self->node;
+    list.n_devices = 1;
+    list.devices = devices;
+    reply.body_case = GPB__V1__REPLY__BODY_DEVICES;
+    reply.devices = &list;
+    gpb_call_reply (self->service, call, &reply);
+}
+
+static void
+s_handle_stats (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_described_device_t described;
+    s_describe (self, &described);
+    Gpb__V1__Device *devices [] = { &described.message };
+    Gpb__V1__PoolStats pool = *gpb_rentals_figures (self->rentals);
+    Gpb__V1__PoolStats *pools [] = { &pool };
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__StatsReply stats = GPB__V1__STATS_REPLY__INIT;
+    stats.node = self->node;
+    stats.n_devices = 1;
+    stats.devices = devices;
+    stats.n_pools = 1;
+    stats.pools = pools;
+    stats.in_flight = JOBS_MAX - self->free_jobs_count;
+    reply.body_case = GPB__V1__REPLY__BODY_STATS;
+    reply.stats = &stats;
+    gpb_call_reply (self->service, call, &reply);
+}
+
+typedef struct {
+    self_t *self;
+    gpb_call_t *call;
+} s_listing_t;
+
+static void
+s_send_kernels (void *listing_p, Gpb__V1__KernelList *list)
+{
+    s_listing_t *listing = listing_p;
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    reply.body_case = GPB__V1__REPLY__BODY_KERNELS;
+    reply.kernels = list;
+    gpb_call_reply (listing->self->service, listing->call, &reply);
+}
+
+static void
+s_handle_kernels (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    s_listing_t listing = { .self = self, .call = call };
+    if (gpb_describe_kernels (gpb_programs_kernels (self->programs), call->request->kernels->kernel, s_send_kernels,
+                              &listing, &error)
+        != GPB_OK)
+        gpb_call_refuse (self->service, call, &error);
+}
+
+static void
+s_handle_hello (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__HelloReply hello;
+    if (gpb_describe_hello (&hello, call->request->hello, self->node,
+                            gpb_config_number (self->config, "max_frame_size"), &error)
+        != GPB_OK)
+    {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    reply.body_case = GPB__V1__REPLY__BODY_HELLO;
+    reply.hello = &hello;
+    gpb_call_reply (self->service, call, &reply);
+}
+
+static void
+s_handle_register (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    const Gpb__V1__RegisterKernel *request = call->request->register_kernel;
+    gpb_error_t error;
+    gpb_status_t status = GPB_OK;
+    if (!gpb_config_bool (self->config, "allow_register"))
+        status = gpb_error_set (&error, GPB_PERMISSION_DENIED,
+                                "this node takes no kernels from clients: its configuration says "
+                                "allow_register = false");
+    if (status == GPB_OK)
+        status = gpb_programs_register (self->programs, request->definition, request->source,
+                                        request->replace, request->check, &error);
+    if (status != GPB_OK) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__Done done = GPB__V1__DONE__INIT;
+    reply.body_case = GPB__V1__REPLY__BODY_REGISTER_KERNEL;
+    reply.register_kernel = &done;
+    gpb_call_reply (self->service, call, &reply);
+}
+
+static const gpb_handler_t s_handlers [] = {
+    { GPB__V1__REQUEST__BODY_EXECUTE, s_handle_execute },
+    { GPB__V1__REQUEST__BODY_READ, s_handle_transfer },
+    { GPB__V1__REQUEST__BODY_WRITE, s_handle_transfer },
+    { GPB__V1__REQUEST__BODY_COPY, s_handle_transfer },
+    { GPB__V1__REQUEST__BODY_RENT, s_handle_rent },
+    { GPB__V1__REQUEST__BODY_RELEASE, s_handle_release },
+    { GPB__V1__REQUEST__BODY_MAP, s_handle_map },
+    { GPB__V1__REQUEST__BODY_UNMAP, s_handle_unmap },
+    { GPB__V1__REQUEST__BODY_CANCEL, s_handle_cancel },
+    { GPB__V1__REQUEST__BODY_GOODBYE, s_handle_goodbye },
+    { GPB__V1__REQUEST__BODY_HELLO, s_handle_hello },
+    { GPB__V1__REQUEST__BODY_DEVICES, s_handle_devices },
+    { GPB__V1__REQUEST__BODY_KERNELS, s_handle_kernels },
+    { GPB__V1__REQUEST__BODY_STATS, s_handle_stats },
+    { GPB__V1__REQUEST__BODY_REGISTER_KERNEL, s_handle_register },
+};
+
+//  ---------------------------------------------------------------------------------------------------------
+//  The life of the actor
+
+static void
+s_open (self_t *self, unsigned index)
+{
+    gpb_error_t *error = &self->failure;
+    if (!self->config) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a device");
+        return;
+    }
+    const gpb_config_t *config = self->config;
+    unsigned streams = (unsigned) gpb_config_number (config, "streams");
+    self->shared = gpb_shared_context_open (gpb_config_string (config, "backends"), index, streams,
+                                            gpb_config_bool (config, "profiling"), error);
+    if (!self->shared)
+        return;
+    self->programs = gpb_programs_new (self->shared, gpb_config_string (config, "kernel_path"),
+                                       gpb_config_string (config, "cache_directory"),
+                                       gpb_config_number (config, "cache_size"), error);
+    //  A quarter of the device, since what is kept for launches cannot be rented.
+    if (self->programs)
+        self->workshop.blocks =
+            gpb_blocks_new (self->shared, self->shared->info.total_memory / 4, error);
+    if (self->workshop.blocks)
+        self->rentals = gpb_rentals_new (config, self->shared, error);
+    if (!self->rentals)
+        return;
+    self->workshop.shared = self->shared;
+    self->workshop.rentals = self->rentals;
+    self->node = gpb_node_name (config);
+    self->jobs = gpb_alloc (JOBS_MAX, sizeof *self->jobs);
+    self->streams = gpb_alloc (self->shared->streams, sizeof *self->streams);
+    if (!self->jobs || !self->streams || !self->node) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a device's jobs");
+        return;
+    }
+    for (uint32_t number = 0; number < JOBS_MAX; number++) {
+        self->jobs [number].number = number;
+        gpb_message_init (&self->jobs [number].message);
+        s_job_free (self, &self->jobs [number]);
+    }
+    self->service = gpb_service_new (config, s_handlers, sizeof s_handlers / sizeof s_handlers [0],
+                                     self, error);
+}
+
+static void
+s_drop_ended (self_t *self)
+{
+    gpb_connection_t *ended;
+    while ((ended = gpb_router_ended (gpb_service_router (self->service)))) {
+        gpb_owner_t owner = { .connection = ended->number };
+        s_drop_owner (self, &owner);
+    }
+}
+
+//  Answers jobs whose time is up, and gives the time in ms until the next one's is; -1: none.
+static int
+s_check_deadlines (self_t *self)
+{
+    if (self->free_jobs_count == JOBS_MAX)
+        return -1;
+    uint64_t now_ns = gpb_clock_ns (), next_ns = UINT64_MAX;
+    for (uint32_t number = 0; number < JOBS_MAX; number++) {
+        gpb_job_t *job = &self->jobs [number];
+        if (job->kind == GPB__V1__REQUEST__BODY__NOT_SET || job->answered)
+            continue;
+        if (job->deadline_ns <= now_ns) {
+            gpb_error_t error;
+            gpb_error_set (&error, GPB_DEADLINE_EXCEEDED,
+                           "the request's time was up while the device worked on it");
+            s_job_answer_early (self, job, &error);
+        }
+        else if (job->deadline_ns < next_ns)
+            next_ns = job->deadline_ns;
+    }
+    if (next_ns == UINT64_MAX)
+        return -1;
+    uint64_t wait_ms = (next_ns - now_ns) / GPB_NS_PER_MS + 1;
+    return wait_ms < INT_MAX ? (int) wait_ms : INT_MAX;
+}
+
+static int
+s_shorter (int one_ms, int other_ms)
+{
+    if (one_ms < 0 || other_ms < 0)
+        return one_ms < 0 ? other_ms : one_ms;
+    return one_ms < other_ms ? one_ms : other_ms;
+}
+
+//  One round: waits for something to do, and does it. False: $TERM.
+static bool
+s_round (self_t *self, bool reads_pipe)
+{
+    gpb_router_t *router = gpb_service_router (self->service);
+    zmq_pollitem_t items [] = {
+        { NULL, self->shared->device_fd, ZMQ_POLLIN, 0 },
+        { gpb_rentals_socket (self->rentals), 0, ZMQ_POLLIN, 0 },
+        { gpb_router_monitor (router), 0, ZMQ_POLLIN, 0 },
+        { zsock_resolve (self->pipe), 0, (short) (reads_pipe ? ZMQ_POLLIN : 0), 0 },
+        //  With all jobs taken, requests wait in the socket: backpressure for who asks without a broker.
+        { gpb_router_socket (router), 0, (short) (self->free_jobs ? ZMQ_POLLIN : 0), 0 },
+    };
+    int timeout_ms = s_shorter (gpb_router_next_timeout (router), s_check_deadlines (self));
+    if (self->unannounced)
+        timeout_ms = s_shorter (timeout_ms, UNANNOUNCED_POLL_MS);
+    zmq_poll (items, sizeof items / sizeof items [0], timeout_ms);
+
+    bool go_on = true;
+    if (items [3].revents & ZMQ_POLLIN)
+        go_on = gpb_service_command (self->service, self->pipe, NULL);
+    s_finish (self);
+    s_recv_from_pool (self);
+    size_t most = self->free_jobs_count < BATCH ? self->free_jobs_count : BATCH;
+    if (go_on && most)
+        gpb_service_receive (self->service, most);
+    s_drop_ended (self);
+    s_finish (self);    //  what needed no command, or was quick, is answered in this round
+    return go_on;
+}
+
+//  What is on the device runs to its end, within the time that the configuration gives; then what is left is answered.
+static void
+s_drain (self_t *self)
+{
+    gpb_service_refuse_all (self->service, GPB_UNAVAILABLE, "the device is stopping");
+    uint64_t end_ns = gpb_clock_ns () + gpb_config_number (self->config, "drain_ms") * GPB_NS_PER_MS;
+    while (self->free_jobs_count < JOBS_MAX && gpb_clock_ns () < end_ns)
+        s_round (self, false);
+    gpb_error_t error;
+    gpb_error_set (&error, GPB_UNAVAILABLE, "the device stopped before the request was done");
+    for (uint32_t number = 0; number < JOBS_MAX; number++) {
+        gpb_job_t *job = &self->jobs [number];
+        if (job->kind != GPB__V1__REQUEST__BODY__NOT_SET && !job->answered)
+            s_job_answer_early (self, job, &error);
+    }
+    gpb_service_receive (self->service, SIZE_MAX);
+}
+
+static void
+s_stop (self_t *self)
+{
+    gpb_service_destroy (&self->service, STOP_LINGER_MS);
+    for (uint32_t number = 0; self->jobs && number < JOBS_MAX; number++) {
+        gpb_job_release (&self->jobs [number], &self->workshop);
+        gpb_job_drop_results (&self->jobs [number]);
+        gpb_message_clear (&self->jobs [number].message);
+    }
+    gpb_rentals_destroy (&self->rentals);
+    gpb_blocks_destroy (&self->workshop.blocks);
+    gpb_programs_destroy (&self->programs);
+    if (self->shared)
+        gpb_shared_context_release (&self->shared);
+    gpb_free (self->jobs);
+    gpb_free (self->streams);
+    gpb_free (self->node);
+    gpb_config_destroy (&self->config);
+}
+
+void
+gpb_device (zsock_t *pipe, void *args_p)
+{
+    const gpb_device_args_t *args = args_p;
+    unsigned index = args->index;
+    self_t self = { .pipe = pipe };
+    self.config = args->config ? gpb_config_dup (args->config) : gpb_config_new ();
+    zsock_signal (pipe, 0);
+    s_open (&self, index);
+
+    bool go_on = true;
+    while (go_on && !self.service)
+        go_on = gpb_pipe_refuse (pipe, &self.failure);
+    while (go_on)
+        go_on = s_round (&self, true);
+    if (self.service)
+        s_drain (&self);
+    s_stop (&self);
+}

@@ -1,0 +1,724 @@
+//  gpb_job - the work of one request on a device, from its memory to its results
+//
+//  All commands of a job go to one stream, in order: copies in, launch, copies out. Only the last
+//  one notifies; every one has an event, so that its outcome and its times are known. Enqueuing
+//  that breaks off in the middle leaves commands on the device, whose memory must stay: such a job
+//  ends like any other, when its last event is done, with its failure as the answer.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_job.h"
+
+#include "gpb_clock.h"
+
+#include <inttypes.h>
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Commands
+
+//  The status of a call that enqueued a command: where it failed after others were enqueued, the
+//  job goes on to its end.
+static void
+s_command (gpb_job_t *self, gpb_command_kind_t kind, gpb_event_t *event, gpb_status_t status)
+{
+    if (status == GPB_OK) {
+        self->kinds [self->commands_count] = kind;
+        self->events [self->commands_count++] = event;
+    }
+}
+
+static gpb_status_t
+s_copy (gpb_job_t *self, const gpb_workshop_t *shop, gpb_command_kind_t kind,
+        const gpb_place_t *target, const gpb_place_t *source, uint64_t size, gpb_notify_t notify,
+        gpb_error_t *error)
+{
+    gpb_event_t *event = NULL;
+    gpb_status_t status =
+        shop->shared->operations->copy (shop->shared->context, self->stream, target, source, size,
+                                        notify, &event, error);
+    s_command (self, kind, event, status);
+    return status;
+}
+
+static gpb_status_t
+s_zero (gpb_job_t *self, const gpb_workshop_t *shop, gpb_memory_t *memory, uint64_t offset,
+        uint64_t size, gpb_notify_t notify, gpb_error_t *error)
+{
+    gpb_event_t *event = NULL;
+    gpb_status_t status =
+        shop->shared->operations->zero (shop->shared->context, self->stream, memory, offset, size,
+                                        notify, &event, error);
+    s_command (self, GPB_COMMAND_COMPUTE, event, status);
+    return status;
+}
+
+//  What a refusal, before or in the middle of enqueuing, comes to.
+static gpb_status_t
+s_break_off (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_error_t *error)
+{
+    if (self->commands_count == 0) {
+        gpb_job_release (self, shop);
+        gpb_job_drop_results (self);
+        return error->status;
+    }
+    self->failure = *error;
+    self->unannounced = true;
+    return GPB_OK;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Rented memory
+
+static gpb_status_t
+s_use_rental (gpb_job_t *self, const gpb_workshop_t *shop, uint64_t handle, gpb_rental_t **rental_p,
+              gpb_error_t *error)
+{
+    gpb_rental_t *rental = gpb_rentals_lookup (shop->rentals, &self->owner, handle, error);
+    if (!rental)
+        return GPB_NOT_FOUND;
+    if (rental->mapped)
+        return gpb_error_set (error, GPB_FAILED_PRECONDITION,
+                              "buffer %016" PRIx64 " is mapped: unmap it before the device uses it",
+                              handle);
+    *rental_p = rental;
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_check_range (const gpb_rental_t *rental, uint64_t offset, uint64_t size, gpb_error_t *error)
+{
+    if (offset > rental->lease.size || size > rental->lease.size - offset)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "%" PRIu64 " bytes from offset %" PRIu64
+                              " on reach beyond the buffer's %" PRIu64 " bytes",
+                              size, offset, rental->lease.size);
+    return GPB_OK;
+}
+
+//  Counts it as used by this job, until gpb_job_release.
+static void
+s_hold_rental (gpb_job_t *self, gpb_rental_t *rental)
+{
+    self->pieces [self->pieces_count++].rental = rental;
+    rental->users++;
+}
+
+static gpb_status_t
+s_check_access (const gpb_rental_t *rental, const gpb_parameter_t *parameter, gpb_error_t *error)
+{
+    bool reads = parameter->direction != GPB_OUT, writes = parameter->direction != GPB_IN;
+    if (reads && rental->lease.access == GPB_ACCESS_WRITE_ONLY)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "parameter %s is read, but its buffer was rented WRITE_ONLY",
+                              parameter->name);
+    if (writes && rental->lease.access == GPB_ACCESS_READ_ONLY)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "parameter %s is written, but its buffer was rented READ_ONLY",
+                              parameter->name);
+    return GPB_OK;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Execute: from the wire's arguments to values, from values to memory
+
+static gpb_status_t
+s_read_frame (gpb_job_t *self, uint32_t index, size_t argument, uint32_t *used, gpb_error_t *error)
+{
+    if (index >= self->message.payloads_count)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "argument %zu names payload frame %" PRIu32
+                              ", but the message has %zu",
+                              argument, index, self->message.payloads_count);
+    *used |= 1u << index;
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_read_buffer (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__BufferRange *range,
+               gpb_value_t *value, gpb_rental_t **rental_p, gpb_error_t *error)
+{
+    gpb_status_t status = s_use_rental (self, shop, range->handle, rental_p, error);
+    if (status == GPB_OK)
+        status = s_check_range (*rental_p, range->offset, range->size, error);
+    if (status != GPB_OK)
+        return status;
+    value->kind = GPB_VALUE_BUFFER;
+    value->size = range->size ? range->size : (*rental_p)->lease.size - range->offset;
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_read_argument (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argument *argument,
+                 size_t index, uint32_t *used, gpb_value_t *value, gpb_rental_t **rental_p,
+                 gpb_error_t *error)
+{
+    value->kind = GPB_VALUE_SCALAR;
+    switch (argument->value_case) {
+    case GPB__V1__ARGUMENT__VALUE_I32:
+        value->type = GPB_I32;
+        value->scalar.scalar.i32 = argument->i32;
+        return GPB_OK;
+    case GPB__V1__ARGUMENT__VALUE_U32:
+        value->type = GPB_U32;
+        value->scalar.scalar.u32 = argument->u32;
+        return GPB_OK;
+    case GPB__V1__ARGUMENT__VALUE_I64:
+        value->type = GPB_I64;
+        value->scalar.scalar.i64 = argument->i64;
+        return GPB_OK;
+    case GPB__V1__ARGUMENT__VALUE_U64:
+        value->type = GPB_U64;
+        value->scalar.scalar.u64 = argument->u64;
+        return GPB_OK;
+    case GPB__V1__ARGUMENT__VALUE_F32:
+        value->type = GPB_F32;
+        value->scalar.scalar.f32 = argument->f32;
+        return GPB_OK;
+    case GPB__V1__ARGUMENT__VALUE_F64:
+        value->type = GPB_F64;
+        value->scalar.scalar.f64 = argument->f64;
+        return GPB_OK;
+    case GPB__V1__ARGUMENT__VALUE_FRAME:
+        if (s_read_frame (self, argument->frame, index, used, error) != GPB_OK)
+            return error->status;
+        value->kind = GPB_VALUE_PAYLOAD;
+        value->size = zmq_msg_size (&self->message.payloads [argument->frame]);
+        return GPB_OK;
+    case GPB__V1__ARGUMENT__VALUE_INLINE:
+        value->kind = GPB_VALUE_PAYLOAD;
+        value->size = argument->inline_.len;
+        return GPB_OK;
+    case GPB__V1__ARGUMENT__VALUE_BUFFER:
+        return s_read_buffer (self, shop, argument->buffer, value, rental_p, error);
+    case GPB__V1__ARGUMENT__VALUE_OUTPUT:
+        value->kind = GPB_VALUE_OUTPUT;
+        value->size = argument->output->size;
+        return GPB_OK;
+    default:
+        return gpb_error_set (
+            error, GPB_INVALID_ARGUMENT,
+            "argument %zu has no value: expected a scalar, a frame, inline bytes, "
+            "a buffer or an output",
+            index);
+    }
+}
+
+//  Host memory for `size` bytes that the kernel, or the copy engine, uses.
+static gpb_status_t
+s_take (gpb_block_t **block_p, const gpb_workshop_t *shop, gpb_memory_kind_t kind, uint64_t size,
+        gpb_error_t *error)
+{
+    *block_p = gpb_blocks_take (shop->blocks, kind, size, error);
+    return *block_p ? GPB_OK : error->status;
+}
+
+//  A payload becomes memory of the device: in place, or copied once.
+static gpb_status_t
+s_bind_payload (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argument *argument,
+                const gpb_parameter_t *parameter, uint64_t size, gpb_piece_t *piece,
+                gpb_error_t *error)
+{
+    bool is_frame = argument->value_case == GPB__V1__ARGUMENT__VALUE_FRAME;
+    void *data = is_frame ? zmq_msg_data (&self->message.payloads [argument->frame])
+                          : argument->inline_.data;
+    bool shares = shop->shared->info.shares_host_memory;
+    bool is_aligned = (uintptr_t) data % parameter->alignment == 0;
+    if (shares && is_frame && is_aligned && parameter->direction == GPB_IN)
+        return shop->shared->operations->wrap (shop->shared->context, data, size,
+                                               GPB_ACCESS_READ_ONLY, &piece->wrapped, error);
+
+    gpb_status_t status = GPB_OK;
+    gpb_block_t **host = shares ? &piece->block : &piece->staging;
+    if (!shares)
+        status = s_take (&piece->block, shop, GPB_MEMORY_DEVICE, size, error);
+    if (status == GPB_OK)
+        status = s_take (host, shop, shares ? GPB_MEMORY_MAPPED : GPB_MEMORY_HOST, size, error);
+    if (status != GPB_OK)
+        return status;
+    memcpy ((*host)->address, data, size);
+    self->host_copied += size;
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_bind_output (const gpb_workshop_t *shop, uint64_t size, gpb_piece_t *piece, gpb_error_t *error)
+{
+    if (shop->shared->info.shares_host_memory)
+        return s_take (&piece->block, shop, GPB_MEMORY_MAPPED, size, error);
+    gpb_status_t status = s_take (&piece->block, shop, GPB_MEMORY_DEVICE, size, error);
+    return status == GPB_OK ? s_take (&piece->staging, shop, GPB_MEMORY_HOST, size, error) : status;
+}
+
+//  Memory and launch argument of one parameter.
+static gpb_status_t
+s_bind (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argument *argument,
+        const gpb_parameter_t *parameter, const gpb_value_t *value, uint64_t size,
+        gpb_piece_t *piece, gpb_argument_t *bound, gpb_error_t *error)
+{
+    if (value->kind == GPB_VALUE_SCALAR) {
+        *bound = value->scalar;
+        bound->kind = GPB_ARGUMENT_SCALAR;
+        bound->size = gpb_type_size (parameter->type);
+        return GPB_OK;
+    }
+    gpb_status_t status = GPB_OK;
+    bound->kind = GPB_ARGUMENT_MEMORY;
+    if (value->kind == GPB_VALUE_BUFFER) {
+        status = s_check_access (piece->rental, parameter, error);
+        bound->memory = piece->rental->lease.memory;
+        bound->offset = argument->buffer->offset;
+        if (status == GPB_OK && bound->offset % parameter->alignment != 0)
+            status = gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                                    "parameter %s begins at offset %" PRIu64
+                                    ": expected a multiple of its alignment, %" PRIu32,
+                                    parameter->name, bound->offset, parameter->alignment);
+        return status;
+    }
+    if (size > 0 && value->kind == GPB_VALUE_PAYLOAD)
+        status = s_bind_payload (self, shop, argument, parameter, size, piece, error);
+    else if (size > 0)
+        status = s_bind_output (shop, size, piece, error);
+    bound->memory = piece->wrapped ? piece->wrapped : piece->block ? piece->block->memory : NULL;
+    return status;
+}
+
+//  The launch, between the copies in and the copies out.
+static gpb_status_t
+s_enqueue (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *program,
+           const gpb_kernel_plan_t *plan, gpb_launch_t *launch, gpb_error_t *error)
+{
+    gpb_status_t status = GPB_OK;
+    size_t outs [GPB_KERNEL_PARAMETERS_MAX], outs_count = 0;
+    for (size_t index = 0; status == GPB_OK && index < self->pieces_count; index++) {
+        const gpb_parameter_t *parameter = gpb_kernel_parameter (program->kernel, index);
+        gpb_piece_t *piece = &self->pieces [index];
+        if (!piece->staging)
+            continue;
+        if (parameter->direction != GPB_IN)
+            outs [outs_count++] = index;
+        if (parameter->direction != GPB_OUT) {
+            gpb_place_t target = { .memory = piece->block->memory };
+            gpb_place_t source = { .memory = piece->staging->memory };
+            status = s_copy (self, shop, GPB_COMMAND_COPY_IN, &target, &source, plan->sizes [index],
+                             GPB_NOTIFY_NOT, error);
+        }
+    }
+    if (status == GPB_OK) {
+        gpb_event_t *event = NULL;
+        status = shop->shared->operations->launch (shop->shared->context, self->stream, launch,
+                                                   outs_count ? GPB_NOTIFY_NOT : GPB_NOTIFY, &event,
+                                                   error);
+        s_command (self, GPB_COMMAND_COMPUTE, event, status);
+    }
+    for (size_t out = 0; status == GPB_OK && out < outs_count; out++) {
+        gpb_piece_t *piece = &self->pieces [outs [out]];
+        gpb_place_t target = { .memory = piece->staging->memory };
+        gpb_place_t source = { .memory = piece->block->memory };
+        status =
+            s_copy (self, shop, GPB_COMMAND_COPY_OUT, &target, &source, plan->sizes [outs [out]],
+                    out + 1 == outs_count ? GPB_NOTIFY : GPB_NOTIFY_NOT, error);
+    }
+    return status;
+}
+
+//  Nothing to launch: outputs are zeroes, and what goes in and out comes out as it was.
+static gpb_status_t
+s_enqueue_nothing (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *program,
+                   const gpb_kernel_plan_t *plan, const Gpb__V1__Execute *request,
+                   gpb_error_t *error)
+{
+    gpb_status_t status = GPB_OK;
+    for (size_t index = 0; status == GPB_OK && index < self->pieces_count; index++) {
+        gpb_piece_t *piece = &self->pieces [index];
+        if (gpb_kernel_parameter (program->kernel, index)->direction != GPB_OUT
+            || plan->sizes [index] == 0)
+            continue;
+        if (piece->rental)
+            status = s_zero (self, shop, piece->rental->lease.memory,
+                             request->arguments [index]->buffer->offset, plan->sizes [index],
+                             GPB_NOTIFY, error);
+        else
+            memset ((piece->staging ? piece->staging : piece->block)->address, 0,
+                    plan->sizes [index]);
+    }
+    return status;
+}
+
+//  What the definition allows, the function on this device may not.
+static gpb_status_t
+s_check_function (const gpb_workshop_t *shop, const gpb_program_t *program,
+                  const gpb_kernel_plan_t *plan, gpb_error_t *error)
+{
+    uint64_t local = 1;
+    for (unsigned dimension = 0; dimension < plan->dimensions; dimension++)
+        local *= plan->local [dimension] ? plan->local [dimension] : 1;
+    if (program->info.max_work_group_size && local > program->info.max_work_group_size)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "a work-group of %" PRIu64 " work-items: kernel %s allows %" PRIu64
+                              " on this device",
+                              local, gpb_kernel_id (program->kernel),
+                              program->info.max_work_group_size);
+    uint64_t available = shop->shared->info.local_memory;
+    if (program->info.local_memory > available
+        || plan->shared > available - program->info.local_memory)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "%" PRIu64 " bytes of dynamic local memory beside the %" PRIu64
+                              " that kernel %s takes: this device has %" PRIu64 " a work-group",
+                              plan->shared, program->info.local_memory,
+                              gpb_kernel_id (program->kernel), available);
+    return GPB_OK;
+}
+
+//  Sizes from the wire into an array of three; 0 dimensions where there are none.
+static gpb_status_t
+s_read_sizes (const char *name, size_t count, const uint64_t *given, unsigned *dimensions_p,
+              uint64_t sizes [GPB_DIMENSIONS], gpb_error_t *error)
+{
+    if (count > GPB_DIMENSIONS)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "a %s size of %zu dimensions: expected at most %d", name, count,
+                              GPB_DIMENSIONS);
+    *dimensions_p = (unsigned) count;
+    for (size_t dimension = 0; dimension < count; dimension++)
+        sizes [dimension] = given [dimension];
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_prepare (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *program,
+           const Gpb__V1__Execute *request, gpb_kernel_plan_t *plan, gpb_argument_t *bound,
+           gpb_error_t *error)
+{
+    if (request->n_arguments > GPB_KERNEL_PARAMETERS_MAX)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%zu arguments: kernel %s has %zu",
+                              request->n_arguments, gpb_kernel_id (program->kernel),
+                              gpb_kernel_parameters (program->kernel));
+    gpb_value_t values [GPB_KERNEL_PARAMETERS_MAX];
+    memset (values, 0, request->n_arguments * sizeof values [0]);
+    gpb_rental_t *rentals [GPB_KERNEL_PARAMETERS_MAX] = { NULL };
+    uint32_t used = 0;
+    gpb_status_t status = GPB_OK;
+    for (size_t index = 0; status == GPB_OK && index < request->n_arguments; index++)
+        status = s_read_argument (self, shop, request->arguments [index], index, &used,
+                                  &values [index], &rentals [index], error);
+    if (status != GPB_OK)
+        return status;
+    for (size_t frame = 0; frame < self->message.payloads_count; frame++)
+        if (!(used & 1u << frame))
+            return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                                  "payload frame %zu belongs to no argument", frame);
+
+    gpb_kernel_call_t call = { .values = values,
+                               .values_count = request->n_arguments,
+                               .has_shared = request->dynamic_local_memory_case
+                                             == GPB__V1__EXECUTE__DYNAMIC_LOCAL_MEMORY_SHARED,
+                               .shared = request->shared };
+    status = s_read_sizes ("global", request->n_global, request->global, &call.dimensions,
+                           call.global, error);
+    if (status == GPB_OK)
+        status = s_read_sizes ("local", request->n_local, request->local, &call.local_dimensions,
+                               call.local, error);
+    if (status == GPB_OK)
+        status = gpb_kernel_plan (program->kernel, &call, &shop->shared->info, plan, error);
+    if (status == GPB_OK)
+        status = s_check_function (shop, program, plan, error);
+
+    for (size_t index = 0; status == GPB_OK && index < request->n_arguments; index++) {
+        gpb_piece_t *piece = &self->pieces [self->pieces_count++];
+        if (rentals [index]) {
+            piece->rental = rentals [index];
+            piece->rental->users++;
+        }
+        const gpb_parameter_t *parameter = gpb_kernel_parameter (program->kernel, index);
+        status = s_bind (self, shop, request->arguments [index], parameter, &values [index],
+                         plan->sizes [index], piece, &bound [index], error);
+        bool is_result = parameter->direction == GPB_OUT || parameter->direction == GPB_INOUT;
+        if (status == GPB_OK && is_result && values [index].kind != GPB_VALUE_BUFFER) {
+            gpb_result_t *result = &self->results [self->results_count++];
+            result->argument = (uint32_t) index;
+            result->size = plan->sizes [index];
+        }
+    }
+    return status;
+}
+
+//  Host memory that holds a result moves from its piece to the result.
+static void
+s_claim_results (gpb_job_t *self)
+{
+    for (size_t index = 0; index < self->results_count; index++) {
+        gpb_result_t *result = &self->results [index];
+        gpb_piece_t *piece = &self->pieces [result->argument];
+        gpb_block_t **host = piece->staging ? &piece->staging : &piece->block;
+        result->block = *host;
+        *host = NULL;
+    }
+}
+
+gpb_status_t
+gpb_job_execute (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *program,
+                 const Gpb__V1__Execute *request, gpb_error_t *error)
+{
+    gpb_kernel_plan_t plan;
+    gpb_argument_t bound [GPB_KERNEL_PARAMETERS_MAX + 1];
+    memset (bound, 0, sizeof bound);
+    self->inline_results = request->inline_results;
+    gpb_status_t status = s_prepare (self, shop, program, request, &plan, bound, error);
+    if (status == GPB_OK && plan.empty)
+        status = s_enqueue_nothing (self, shop, program, &plan, request, error);
+    else if (status == GPB_OK) {
+        size_t count = request->n_arguments;
+        if (gpb_kernel_shared (program->kernel) [0])
+            bound [count++] = (gpb_argument_t){ .kind = GPB_ARGUMENT_LOCAL, .size = plan.shared };
+        gpb_launch_t launch = { .function = program->function,
+                                .dimensions = plan.dimensions,
+                                .arguments = bound,
+                                .arguments_count = count };
+        memcpy (launch.global, plan.global, sizeof launch.global);
+        memcpy (launch.local, plan.local, sizeof launch.local);
+        status = s_enqueue (self, shop, program, &plan, &launch, error);
+    }
+    if (status != GPB_OK)
+        return s_break_off (self, shop, error);
+    s_claim_results (self);
+    return GPB_OK;
+}
+
+bool
+gpb_job_execute_is_bound (const Gpb__V1__Execute *request)
+{
+    for (size_t index = 0; index < request->n_arguments; index++)
+        if (request->arguments [index]->value_case == GPB__V1__ARGUMENT__VALUE_BUFFER)
+            return true;
+    return false;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Read, write, copy
+
+gpb_status_t
+gpb_job_read (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Request *call,
+              gpb_error_t *error)
+{
+    const Gpb__V1__Read *request = call->read;
+    gpb_rental_t *rental = NULL;
+    self->inline_results = request->inline_results;
+    gpb_status_t status = s_use_rental (self, shop, request->handle, &rental, error);
+    if (status == GPB_OK)
+        status = s_check_range (rental, request->offset, request->size, error);
+    if (status != GPB_OK)
+        return s_break_off (self, shop, error);
+    gpb_result_t *result = &self->results [self->results_count++];
+    result->size = request->size ? request->size : rental->lease.size - request->offset;
+    if (result->size == 0)
+        return GPB_OK;
+    s_hold_rental (self, rental);
+    gpb_memory_kind_t kind =
+        shop->shared->info.shares_host_memory ? GPB_MEMORY_MAPPED : GPB_MEMORY_HOST;
+    status = s_take (&result->block, shop, kind, result->size, error);
+    if (status == GPB_OK) {
+        gpb_place_t target = { .memory = result->block->memory };
+        gpb_place_t source = { .memory = rental->lease.memory, .offset = request->offset };
+        status = s_copy (self, shop, GPB_COMMAND_COPY_OUT, &target, &source, result->size,
+                         GPB_NOTIFY, error);
+    }
+    return status == GPB_OK ? status : s_break_off (self, shop, error);
+}
+
+gpb_status_t
+gpb_job_write (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Request *call,
+               gpb_error_t *error)
+{
+    const Gpb__V1__Write *request = call->write;
+    uint32_t used = 0;
+    void *data = NULL;
+    uint64_t size = 0;
+    gpb_status_t status = GPB_OK;
+    if (request->value_case == GPB__V1__WRITE__VALUE_FRAME) {
+        status = s_read_frame (self, request->frame, 0, &used, error);
+        if (status == GPB_OK) {
+            data = zmq_msg_data (&self->message.payloads [request->frame]);
+            size = zmq_msg_size (&self->message.payloads [request->frame]);
+        }
+    }
+    else if (request->value_case == GPB__V1__WRITE__VALUE_INLINE) {
+        data = request->inline_.data;
+        size = request->inline_.len;
+    }
+    else
+        status = gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                                "a write has no value: expected a frame or inline bytes");
+    if (status == GPB_OK && self->message.payloads_count > (used ? 1 : 0))
+        status = gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                                "a write takes one payload: the message has %zu frames",
+                                self->message.payloads_count);
+    gpb_rental_t *rental = NULL;
+    if (status == GPB_OK)
+        status = s_use_rental (self, shop, request->handle, &rental, error);
+    if (status == GPB_OK)
+        status = s_check_range (rental, request->offset, size, error);
+    if (status != GPB_OK)
+        return s_break_off (self, shop, error);
+    if (size == 0)
+        return GPB_OK;
+
+    s_hold_rental (self, rental);
+    gpb_place_t target = { .memory = rental->lease.memory, .offset = request->offset };
+    gpb_place_t source = { .address = data };
+    //  What stands in the header is gone with the next request, and a copy engine is fastest from
+    //  pinned memory.
+    if (!used || !shop->shared->info.shares_host_memory) {
+        gpb_piece_t *piece = &self->pieces [self->pieces_count - 1];
+        status = s_take (&piece->staging, shop, GPB_MEMORY_HOST, size, error);
+        if (status == GPB_OK) {
+            memcpy (piece->staging->address, data, size);
+            self->host_copied += size;
+            source = (gpb_place_t){ .memory = piece->staging->memory };
+        }
+    }
+    if (status == GPB_OK)
+        status =
+            s_copy (self, shop, GPB_COMMAND_COPY_IN, &target, &source, size, GPB_NOTIFY, error);
+    return status == GPB_OK ? status : s_break_off (self, shop, error);
+}
+
+gpb_status_t
+gpb_job_copy (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Request *call,
+              gpb_error_t *error)
+{
+    const Gpb__V1__Copy *request = call->copy;
+    gpb_rental_t *source_rental = NULL, *target_rental = NULL;
+    gpb_status_t status = s_use_rental (self, shop, request->source, &source_rental, error);
+    if (status == GPB_OK)
+        status = s_use_rental (self, shop, request->target, &target_rental, error);
+    if (status == GPB_OK)
+        status = s_check_range (source_rental, request->source_offset, request->size, error);
+    if (status == GPB_OK)
+        status = s_check_range (target_rental, request->target_offset, request->size, error);
+    uint64_t distance = request->source_offset > request->target_offset
+                            ? request->source_offset - request->target_offset
+                            : request->target_offset - request->source_offset;
+    if (status == GPB_OK && source_rental == target_rental && distance < request->size)
+        status = gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                                "source and target of a copy within one buffer overlap");
+    if (status != GPB_OK)
+        return s_break_off (self, shop, error);
+    if (request->size == 0)
+        return GPB_OK;
+    s_hold_rental (self, source_rental);
+    s_hold_rental (self, target_rental);
+    gpb_place_t target = { .memory = target_rental->lease.memory,
+                           .offset = request->target_offset };
+    gpb_place_t source = { .memory = source_rental->lease.memory,
+                           .offset = request->source_offset };
+    status = s_copy (self, shop, GPB_COMMAND_COMPUTE, &target, &source, request->size, GPB_NOTIFY,
+                     error);
+    return status == GPB_OK ? status : s_break_off (self, shop, error);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  The end of a job
+
+bool
+gpb_job_is_done (gpb_job_t *self, const gpb_workshop_t *shop)
+{
+    const gpb_backend_operations_t *operations = shop->shared->operations;
+    if (self->commands_count) {
+        bool done = false;
+        gpb_error_t error;
+        operations->query (self->events [self->commands_count - 1], &done, NULL, &error);
+        if (!done)
+            return false;
+    }
+    //  The stream is in order, so all others are done as well; the first that failed is the cause.
+    for (size_t index = 0; index < self->commands_count && self->failure.status == GPB_OK; index++)
+    {
+        bool done;
+        gpb_error_t error;
+        if (operations->query (self->events [index], &done, NULL, &error) != GPB_OK)
+            self->failure = error;
+    }
+    return true;
+}
+
+void
+gpb_job_timing (gpb_job_t *self, const gpb_workshop_t *shop, Gpb__V1__Timing *timing,
+                Gpb__V1__Span spans [3])
+{
+    for (unsigned kind = 0; kind < 3; kind++)
+        gpb__v1__span__init (&spans [kind]);
+    for (size_t index = 0; index < self->commands_count; index++) {
+        bool done;
+        gpb_event_times_t times = { .measured = false };
+        shop->shared->operations->query (self->events [index], &done, &times, NULL);
+        if (!times.measured)
+            continue;
+        Gpb__V1__Span *span = &spans [self->kinds [index]];
+        timing->measured = true;
+        span->ns += times.end_ns - times.start_ns;
+        if (span->end_ns == 0)
+            span->start_ns = times.start_ns;
+        span->end_ns = times.end_ns;
+    }
+    if (spans [GPB_COMMAND_COPY_IN].end_ns)
+        timing->copy_in = &spans [GPB_COMMAND_COPY_IN];
+    if (spans [GPB_COMMAND_COMPUTE].end_ns)
+        timing->compute = &spans [GPB_COMMAND_COMPUTE];
+    if (spans [GPB_COMMAND_COPY_OUT].end_ns)
+        timing->copy_out = &spans [GPB_COMMAND_COPY_OUT];
+    timing->host_copied = self->host_copied;
+    timing->device_ns = gpb_clock_ns () - self->received_ns;
+}
+
+static void
+s_give_block (void *data, void *hint)
+{
+    (void) data;
+    gpb_block_t *block = hint;
+    gpb_blocks_give (&block);
+}
+
+gpb_status_t
+gpb_job_add_result_frame (gpb_job_t *self, gpb_result_t *result, gpb_error_t *error)
+{
+    zmq_msg_t frame;
+    if (!result->block)
+        zmq_msg_init (&frame);
+    else if (zmq_msg_init_data (&frame, result->block->address, result->size, s_give_block,
+                                result->block)
+             != 0)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a result's frame");
+    result->block = NULL;
+    return gpb_message_add (&self->message, &frame, error);
+}
+
+void
+gpb_job_release (gpb_job_t *self, const gpb_workshop_t *shop)
+{
+    for (size_t index = 0; index < self->commands_count; index++)
+        if (self->events [index])
+            shop->shared->operations->event_free (&self->events [index]);
+    self->commands_count = 0;
+    for (size_t index = 0; index < self->pieces_count; index++) {
+        gpb_piece_t *piece = &self->pieces [index];
+        if (piece->wrapped)
+            shop->shared->operations->release (&piece->wrapped);
+        if (piece->rental)
+            piece->rental->users--;
+        gpb_blocks_give (&piece->block);
+        gpb_blocks_give (&piece->staging);
+        memset (piece, 0, sizeof *piece);
+    }
+    self->pieces_count = 0;
+    for (size_t index = 0; index < self->message.payloads_count; index++)
+        zmq_msg_close (&self->message.payloads [index]);
+    self->message.payloads_count = 0;
+}
+
+void
+gpb_job_drop_results (gpb_job_t *self)
+{
+    for (size_t index = 0; index < self->results_count; index++)
+        gpb_blocks_give (&self->results [index].block);
+    self->results_count = 0;
+}

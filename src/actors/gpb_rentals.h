@@ -1,0 +1,75 @@
+//  gpb_rentals - what a device's clients have rented
+//
+//  A device's side of its pool: starts the pool's actor, passes rents on to it in the name of their
+//  owners, notes the leases that come back, and sends a release when nothing on the device uses the
+//  buffer any more. One thread: the device's.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_RENTALS_H_INCLUDED
+#define GPB_RENTALS_H_INCLUDED
+
+#include "gpb_lease.h"
+#include "gpb_service.h"
+#include "gpb_shared_context.h"
+
+typedef struct _gpb_rentals_t gpb_rentals_t;
+
+//  A job that waits for the pool, by its number and generation in the device's table.
+typedef struct {
+    uint32_t number;
+    uint32_t generation;
+} gpb_ticket_t;
+
+#define GPB_TICKET_NOBODY UINT32_MAX    //  as a number: nobody waits
+
+//  A rented buffer as its device knows it.
+typedef struct {
+    gpb_lease_t lease;
+    gpb_owner_t owner;
+    size_t users;           //  jobs on the device that use it
+    bool mapped;            //  by its owner, in this process: no job may use it
+    bool ending;            //  to be released when users is 0: no new job may use it
+    gpb_ticket_t ticket;    //  of the release that waits for that
+} gpb_rental_t;
+
+//  Starts the pool. NULL: the reason is in *error.
+gpb_rentals_t *gpb_rentals_new (const gpb_config_t *config, const gpb_shared_context_t *shared,
+                                gpb_error_t *error);
+
+//  Stops the pool, which gives all memory back: nothing on the device may use it any more.
+void gpb_rentals_destroy (gpb_rentals_t **self_p);
+
+//  The buffer with this handle, if it is this owner's and not about to end; else NULL, NOT_FOUND.
+//  Borrowed.
+gpb_rental_t *gpb_rentals_lookup (gpb_rentals_t *self, const gpb_owner_t *owner, uint64_t handle,
+                                  gpb_error_t *error);
+
+//  Passes a rent on to the pool; header is the request's, and is taken. gpb_rentals_recv has the
+//  answer, later. RESOURCE_EXHAUSTED when memory runs out.
+gpb_status_t gpb_rentals_rent (gpb_rentals_t *self, const gpb_owner_t *owner, gpb_ticket_t ticket,
+                               zmq_msg_t *header, gpb_error_t *error);
+
+//  From now on nobody finds it; it goes back to the pool as soon as nothing uses it, and then
+//  gpb_rentals_recv says so.
+void gpb_rentals_release (gpb_rentals_t *self, gpb_rental_t *rental, gpb_ticket_t ticket);
+
+//  Releases all that an owner has; where its connection has ended (behind is 0), also what those
+//  behind it have.
+void gpb_rentals_drop (gpb_rentals_t *self, const gpb_owner_t *owner);
+
+//  Sends the releases whose buffers have no users any more. To be called when jobs are done.
+void gpb_rentals_settle (gpb_rentals_t *self);
+
+//  The socket to poll for what the pool answers.
+void *gpb_rentals_socket (gpb_rentals_t *self);
+
+//  The next answer of the pool for somebody that waits: whose, and its header, which the caller has
+//  initialised and gets. What was rented for an owner that is gone meanwhile is on its way back
+//  already. False: there is none.
+bool gpb_rentals_recv (gpb_rentals_t *self, gpb_ticket_t *ticket_p, zmq_msg_t *header);
+
+//  Figures of what is rented through this device; borrowed.
+const Gpb__V1__PoolStats *gpb_rentals_figures (const gpb_rentals_t *self);
+
+#endif

@@ -1,0 +1,220 @@
+//  gpb_programs - the kernels of a node, compiled for one device
+//
+//  Programs are found by kernel id. One whose definition is replaced stays loaded until the end,
+//  since launches that were enqueued before may still run it.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_programs.h"
+
+#include "gpb_alloc.h"
+
+#include <string.h>
+
+typedef struct _s_entry_t {
+    gpb_program_t program;    //  what others see; the first member
+    bool replaced;
+    struct _s_entry_t *next;
+} s_entry_t;
+
+#define BUCKETS 256    //  a node has some dozens of kernels
+
+struct _gpb_programs_t {
+    const gpb_shared_context_t *shared;
+    gpb_kernels_t *kernels;
+    gpb_cache_t *cache;
+    s_entry_t *buckets [BUCKETS];    //  by the id's hash
+};
+
+bool
+gpb_device_has (const gpb_device_info_t *info, const char *capability)
+{
+    for (uint32_t index = 0; index < info->capabilities_count; index++)
+        if (strcmp (info->capabilities [index], capability) == 0)
+            return true;
+    return false;
+}
+
+const char *
+gpb_kernel_lacks (const gpb_kernel_t *kernel, const gpb_device_info_t *info)
+{
+    const char *capability;
+    for (size_t index = 0; (capability = gpb_kernel_require (kernel, index)); index++)
+        if (!gpb_device_has (info, capability))
+            return capability;
+    return NULL;
+}
+
+gpb_programs_t *
+gpb_programs_new (const gpb_shared_context_t *shared, const char *kernel_path,
+                  const char *cache_directory, uint64_t cache_size, gpb_error_t *error)
+{
+    gpb_programs_t *self = gpb_alloc (1, sizeof *self);
+    if (!self) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a device's kernels");
+        return NULL;
+    }
+    self->shared = shared;
+    char *default_path = kernel_path [0] ? NULL : gpb_kernels_default_path ();
+    char *default_directory = cache_directory [0] ? NULL : gpb_cache_default_directory ();
+    if (strcmp (cache_directory, "none") == 0)
+        cache_directory = "";
+    self->kernels = gpb_kernels_new (default_path ? default_path : kernel_path, error);
+    if (self->kernels)
+        self->cache = gpb_cache_new (default_directory ? default_directory : cache_directory,
+                                     cache_size, error);
+    gpb_free (default_path);
+    gpb_free (default_directory);
+    if (!self->cache)
+        gpb_programs_destroy (&self);
+    return self;
+}
+
+static void
+s_entry_free (gpb_programs_t *self, s_entry_t *entry)
+{
+    if (entry->program.module)
+        self->shared->operations->unload (&entry->program.module);
+    gpb_free (entry);
+}
+
+void
+gpb_programs_destroy (gpb_programs_t **self_p)
+{
+    gpb_programs_t *self = *self_p;
+    if (!self)
+        return;
+    *self_p = NULL;
+    for (size_t bucket = 0; bucket < BUCKETS; bucket++)
+        while (self->buckets [bucket]) {
+            s_entry_t *entry = self->buckets [bucket];
+            self->buckets [bucket] = entry->next;
+            s_entry_free (self, entry);
+        }
+    gpb_cache_destroy (&self->cache);
+    gpb_kernels_destroy (&self->kernels);
+    gpb_free (self);
+}
+
+static s_entry_t **
+s_bucket (gpb_programs_t *self, const char *id)
+{
+    uint32_t hash = 2166136261u;    //  FNV-1a, 32 bits
+    for (; *id; id++)
+        hash = (hash ^ (unsigned char) *id) * 16777619u;
+    return &self->buckets [hash % BUCKETS];
+}
+
+static s_entry_t *
+s_find (gpb_programs_t *self, const char *id)
+{
+    s_entry_t *entry = *s_bucket (self, id);
+    while (entry && (entry->replaced || strcmp (gpb_kernel_id (entry->program.kernel), id) != 0))
+        entry = entry->next;
+    return entry;
+}
+
+static void
+s_insert (gpb_programs_t *self, s_entry_t *entry)
+{
+    s_entry_t **bucket = s_bucket (self, gpb_kernel_id (entry->program.kernel));
+    entry->next = *bucket;
+    *bucket = entry;
+}
+
+static s_entry_t *
+s_build (gpb_programs_t *self, const gpb_kernel_t *kernel, gpb_error_t *error)
+{
+    s_entry_t *entry = gpb_alloc (1, sizeof *entry);
+    if (!entry) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a kernel's entry");
+        return NULL;
+    }
+    gpb_program_t *program = &entry->program;
+    program->kernel = kernel;
+    if (gpb_compile (kernel, self->shared->backend, self->shared->operations, self->shared->context,
+                     self->cache, &program->module, &program->function, &program->info, NULL, error)
+        == GPB_OK)
+        return entry;
+    gpb_free (entry);
+    return NULL;
+}
+
+const gpb_program_t *
+gpb_programs_lookup (gpb_programs_t *self, const char *id, gpb_error_t *error)
+{
+    s_entry_t *entry = s_find (self, id);
+    if (entry)
+        return &entry->program;
+    const gpb_kernel_t *kernel = gpb_kernels_lookup (self->kernels, id);
+    if (!kernel) {
+        gpb_error_set (error, GPB_NOT_FOUND, "there is no kernel %s", id);
+        return NULL;
+    }
+    const char *lacks = gpb_kernel_lacks (kernel, &self->shared->info);
+    if (lacks) {
+        gpb_error_set (error, GPB_FAILED_PRECONDITION,
+                       "kernel %s requires %s, which device %u has not", id, lacks,
+                       self->shared->index);
+        return NULL;
+    }
+    entry = s_build (self, kernel, error);
+    if (entry) {
+        s_insert (self, entry);
+        return &entry->program;
+    }
+    //  A package that does not compile is not the fault of who calls it.
+    if (error && error->status == GPB_INVALID_ARGUMENT)
+        error->status = GPB_FAILED_PRECONDITION;
+    return NULL;
+}
+
+static gpb_status_t
+s_register (gpb_programs_t *self, gpb_kernel_t **kernel_p, bool replace, bool check_only,
+            gpb_error_t *error)
+{
+    const gpb_kernel_t *kernel = *kernel_p;
+    const char *id = gpb_kernel_id (kernel);
+    if (gpb_kernels_lookup (self->kernels, id) && !replace)
+        return gpb_error_set (error, GPB_ALREADY_EXISTS,
+                              "there is a kernel %s: say replace to put this one in its place", id);
+    //  A device that lacks what the kernel requires will never run it.
+    s_entry_t *entry = NULL;
+    if (!gpb_kernel_lacks (kernel, &self->shared->info)) {
+        entry = s_build (self, kernel, error);
+        if (!entry)
+            return error ? error->status : GPB_INVALID_ARGUMENT;
+    }
+    gpb_status_t status = GPB_OK;
+    s_entry_t *old = s_find (self, id);
+    if (!check_only)
+        status = gpb_kernels_insert (self->kernels, kernel_p, true, error);
+    if (check_only || status != GPB_OK) {
+        if (entry)
+            s_entry_free (self, entry);
+        return status;
+    }
+    if (old)
+        old->replaced = true;
+    if (entry)
+        s_insert (self, entry);
+    return GPB_OK;
+}
+
+gpb_status_t
+gpb_programs_register (gpb_programs_t *self, const char *definition, const char *source,
+                       bool replace, bool check_only, gpb_error_t *error)
+{
+    gpb_kernel_t *kernel = gpb_kernel_parse (definition, source, error);
+    if (!kernel)
+        return error ? error->status : GPB_INVALID_ARGUMENT;
+    gpb_status_t status = s_register (self, &kernel, replace, check_only, error);
+    gpb_kernel_destroy (&kernel);
+    return status;
+}
+
+gpb_kernels_t *
+gpb_programs_kernels (gpb_programs_t *self)
+{
+    return self->kernels;
+}

@@ -1,0 +1,54 @@
+//  gpb_programs - the kernels of a node, compiled for one device
+//
+//  A kernel is compiled when it is first asked for, once. One thread: the device's.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_PROGRAMS_H_INCLUDED
+#define GPB_PROGRAMS_H_INCLUDED
+
+#include "gpb_compile.h"
+#include "gpb_kernel.h"
+#include "gpb_shared_context.h"
+
+typedef struct _gpb_programs_t gpb_programs_t;
+
+//  A kernel, compiled for this device.
+typedef struct {
+    const gpb_kernel_t *kernel;
+    gpb_module_t *module;
+    gpb_function_t *function;
+    gpb_function_info_t info;
+} gpb_program_t;
+
+//  kernel_path: folders of packages, separated by ':'; "": the default ones. cache_directory: "":
+//  the default one, "none": no cache on disk. shared is borrowed for the life of self.
+gpb_programs_t *gpb_programs_new (const gpb_shared_context_t *shared, const char *kernel_path,
+                                  const char *cache_directory, uint64_t cache_size,
+                                  gpb_error_t *error);
+
+//  Nothing on the device may run any of them any more.
+void gpb_programs_destroy (gpb_programs_t **self_p);
+
+//  Borrowed for the life of self, also when its kernel is replaced. NOT_FOUND for an unknown id;
+//  FAILED_PRECONDITION, with the compiler's words, for a package that does not compile for this
+//  device.
+const gpb_program_t *gpb_programs_lookup (gpb_programs_t *self, const char *id, gpb_error_t *error);
+
+//  A definition and a source that came over the wire: checked, compiled (on a device that has what
+//  it requires), and, unless check_only, taken in. ALREADY_EXISTS unless replace; INVALID_ARGUMENT
+//  for what is no definition or does not compile.
+gpb_status_t gpb_programs_register (gpb_programs_t *self, const char *definition,
+                                    const char *source, bool replace, bool check_only,
+                                    gpb_error_t *error);
+
+//  All definitions; borrowed.
+gpb_kernels_t *gpb_programs_kernels (gpb_programs_t *self);
+
+//  Whether a device has a capability.
+bool gpb_device_has (const gpb_device_info_t *info, const char *capability);
+
+//  The first capability that a kernel requires and a device has not, or NULL.
+const char *gpb_kernel_lacks (const gpb_kernel_t *kernel, const gpb_device_info_t *info);
+
+#endif

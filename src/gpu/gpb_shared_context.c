@@ -1,0 +1,99 @@
+//  gpb_shared_context - one open device, shared by the actors that work on it
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_shared_context.h"
+
+#include "gpb_alloc.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define STREAMS_MAX 64
+
+typedef struct {
+    gpb_shared_context_t shared;    //  what others see; the first member
+    gpb_backends_t *backends;
+    atomic_uint references;
+} s_shared_t;
+
+static void
+s_close (s_shared_t *self)
+{
+    if (self->shared.context)
+        self->shared.operations->close (&self->shared.context);
+    gpb_backends_destroy (&self->backends);
+    if (self->shared.device_fd >= 0)
+        close (self->shared.device_fd);
+    if (self->shared.pool_fd >= 0)
+        close (self->shared.pool_fd);
+    gpb_free (self);
+}
+
+gpb_shared_context_t *
+gpb_shared_context_open (const char *backends, unsigned index, unsigned streams, bool profiling,
+                         gpb_error_t *error)
+{
+    s_shared_t *self = gpb_alloc (1, sizeof *self);
+    if (!self) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for device %u", index);
+        return NULL;
+    }
+    gpb_shared_context_t *shared = &self->shared;
+    atomic_init (&self->references, 1);
+    shared->index = index;
+    shared->streams = streams < STREAMS_MAX ? streams : STREAMS_MAX - 1;
+    shared->device_fd = eventfd (0, EFD_NONBLOCK | EFD_CLOEXEC);
+    shared->pool_fd = eventfd (0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (shared->device_fd < 0 || shared->pool_fd < 0) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no eventfd for device %u: %s", index,
+                       strerror (errno));
+        s_close (self);
+        return NULL;
+    }
+    self->backends = gpb_backends_new (backends, error);
+    const gpb_device_info_t *info =
+        self->backends ? gpb_backends_info_peek (self->backends, index, error) : NULL;
+    if (!info) {
+        s_close (self);
+        return NULL;
+    }
+    shared->info = *info;
+    snprintf (shared->backend, sizeof shared->backend, "%s",
+              gpb_backends_name_peek (self->backends, index));
+
+    int fds [STREAMS_MAX];
+    for (unsigned stream = 0; stream < shared->streams; stream++)
+        fds [stream] = shared->device_fd;
+    fds [shared->streams] = shared->pool_fd;
+    gpb_open_t open = { .streams = shared->streams + 1, .notify_fds = fds, .profiling = profiling };
+    if (gpb_backends_open (self->backends, index, &open, &shared->operations, &shared->context,
+                           error)
+        != GPB_OK)
+    {
+        s_close (self);
+        return NULL;
+    }
+    return shared;
+}
+
+gpb_shared_context_t *
+gpb_shared_context_retain (const gpb_shared_context_t *shared)
+{
+    s_shared_t *self = (s_shared_t *) shared;
+    atomic_fetch_add (&self->references, 1);
+    return &self->shared;
+}
+
+void
+gpb_shared_context_release (gpb_shared_context_t **shared_p)
+{
+    s_shared_t *self = (s_shared_t *) *shared_p;
+    *shared_p = NULL;
+    if (self && atomic_fetch_sub (&self->references, 1) == 1)
+        s_close (self);
+}

@@ -1,0 +1,50 @@
+//  gpb_hop - the frame that a broker puts in the place of its client's envelope
+//
+//  Toward an executor a broker sends one frame, the empty one, and the client's header and payloads
+//  as they came. The executor echoes the frame, as it does any envelope, and reads from it what
+//  concerns it: whose request this is, and how much of its time is left. It never leaves the
+//  machine, so its words are the host's. A client that forges one to a device that it reaches
+//  directly changes nothing but its own request, since owners are counted by connection first.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_HOP_H_INCLUDED
+#define GPB_HOP_H_INCLUDED
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <zmq.h>
+
+#define GPB_HOP_MAGIC 0x31706F48u    //  "Hop1"
+
+typedef struct {
+    uint32_t magic;
+    uint32_t attempt;       //  0 for the first
+    uint32_t slot;          //  in the sender's book
+    uint32_t generation;    //  of that slot: a late reply to an earlier use of it is known by this
+    uint64_t owner;    //  the client's connection, as the sender numbers it; 0: the sender itself
+    uint64_t remaining_ns;    //  until the request's deadline, when this was sent
+} gpb_hop_t;
+
+//  Fills an initialised frame.
+static inline void
+gpb_hop_write (zmq_msg_t *frame, const gpb_hop_t *hop)
+{
+    zmq_msg_close (frame);
+    zmq_msg_init_size (frame,
+                       sizeof *hop);    //  up to 33 bytes stand in the zmq_msg_t: no allocation
+    memcpy (zmq_msg_data (frame), hop, sizeof *hop);
+}
+
+//  False where the frame is none.
+static inline bool
+gpb_hop_read (const zmq_msg_t *frame, gpb_hop_t *hop)
+{
+    if (zmq_msg_size (frame) != sizeof *hop)
+        return false;
+    memcpy (hop, zmq_msg_data ((zmq_msg_t *) frame), sizeof *hop);
+    return hop->magic == GPB_HOP_MAGIC;
+}
+
+#endif

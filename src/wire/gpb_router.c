@@ -1,0 +1,558 @@
+//  gpb_router - a ROUTER that knows its connections
+//
+//  libzmq's ROUTER tells nobody that a peer left. What tells is the socket's monitor, which knows
+//  file descriptors only; a message's "__fd" property ties the two together. Descriptors are
+//  reused, so three things are looked at whenever a peer is seen for the first time, after every
+//  event so far has been read (the monitor gets ACCEPTED before the peer's first message can be
+//  read, and DISCONNECTED before the descriptor's next ACCEPTED):
+//    - the descriptor is not open: the peer left before it was read; its message is dropped, since
+//    nobody is there to
+//      answer, and nothing would ever say again that it left;
+//    - another peer holds the descriptor: one of them is dead. ROUTER's own identities count up, so
+//    the
+//      smaller is the dead one; of identities that peers chose, the one seen first;
+//    - neither: a new connection.
+//
+//  Payload frames from 4 KiB on are sent inside a frame of ours whose free function (libzmq calls
+//  it on any thread, when the bytes have left or the reader is done) counts them off the
+//  connection's debt. The debt outlives the connection, by a reference count, for as long as libzmq
+//  holds a frame.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_router.h"
+
+#include "gpb_alloc.h"
+#include "gpb_clock.h"
+
+#include <czmq.h>
+#include <stdatomic.h>
+
+#define COUNTED_FRAME_SIZE 4096    //  smaller frames are bounded by the high-water mark alone
+#define HEARTBEATS_MISSED 3
+#define LEASE_CHECKS 4      //  a lease is looked at so many times while it lasts
+#define FD_MAX (1 << 20)    //  Linux's default hard limit of open files, fs.nr_open
+
+//  Bytes that libzmq still holds for one peer.
+typedef struct {
+    atomic_uint_fast64_t size;
+    atomic_uint_fast32_t references;
+} s_debt_t;
+
+//  A frame inside a frame.
+typedef struct {
+    zmq_msg_t inner;
+    s_debt_t *debt;
+    uint64_t size;
+} s_counted_t;
+
+typedef struct _s_peer_t {
+    gpb_connection_t connection;    //  what the owner sees; the first member
+    uint8_t identity [256];
+    size_t identity_size;
+    int fd;    //  -1: inproc
+    bool
+        chosen;    //  the peer chose its identity, so that it may come back with another descriptor
+    bool dropped;        //  it did not take its replies: what it says is not read any more
+    uint64_t seen_ns;    //  when its last message came
+    s_debt_t *debt;      //  NULL: a tombstone, of a peer that was dropped
+    struct _s_peer_t *next_ended;
+} s_peer_t;
+
+struct _gpb_router_t {
+    gpb_router_options_t options;
+    gpb_router_figures_t figures;
+    zsock_t *router;
+    zsock_t *monitor;
+    void *router_zmq;    //  the same, as libzmq knows them
+    void *monitor_zmq;
+    zhashx_t *peers;    //  by identity
+    struct {
+        bool open;         //  between ACCEPTED and DISCONNECTED
+        s_peer_t *peer;    //  NULL until its first message
+    } * fds;               //  by descriptor
+    size_t fds_count;
+    s_peer_t *first_ended, *last_ended;    //  not yet told to the owner
+    s_peer_t *told;                        //  what gpb_router_ended gave last
+    uint64_t last_number;
+    uint64_t lease_check_ns;    //  when leases are looked at next; 0: no inproc peer
+    size_t inproc_peers;
+};
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Peers by identity: keys are the peers themselves, so that a look-up allocates nothing
+
+static size_t
+s_identity_hash (const void *key)
+{
+    const s_peer_t *peer = key;
+    uint64_t hash = 0xcbf29ce484222325ULL;    //  FNV-1a, 64 bits
+    for (size_t index = 0; index < peer->identity_size; index++)
+        hash = (hash ^ peer->identity [index]) * 0x100000001b3ULL;
+    return (size_t) hash;
+}
+
+static int
+s_identity_compare (const void *left, const void *right)
+{
+    const s_peer_t *one = left, *other = right;
+    if (one->identity_size != other->identity_size)
+        return one->identity_size < other->identity_size ? -1 : 1;
+    return memcmp (one->identity, other->identity, one->identity_size);
+}
+
+static s_peer_t *
+s_peer_lookup (gpb_router_t *self, zmq_msg_t *identity)
+{
+    s_peer_t key;
+    key.identity_size = zmq_msg_size (identity);
+    if (key.identity_size > sizeof key.identity)
+        return NULL;
+    memcpy (key.identity, zmq_msg_data (identity), key.identity_size);
+    return zhashx_lookup (self->peers, &key);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  The life of a peer
+
+static void
+s_debt_release (s_debt_t *debt)
+{
+    if (atomic_fetch_sub (&debt->references, 1) == 1)
+        gpb_free (debt);
+}
+
+static void
+s_peer_free (s_peer_t *peer)
+{
+    if (peer->debt)
+        s_debt_release (peer->debt);
+    gpb_free (peer);
+}
+
+static bool
+s_fd_known (gpb_router_t *self, int fd)
+{
+    if (fd < 0 || fd >= FD_MAX)
+        return false;
+    if ((size_t) fd >= self->fds_count) {
+        size_t count = (size_t) fd + 64;
+        void *fds = gpb_realloc (self->fds, count, sizeof *self->fds);
+        if (!fds)
+            return false;
+        self->fds = fds;
+        memset (self->fds + self->fds_count, 0, (count - self->fds_count) * sizeof *self->fds);
+        self->fds_count = count;
+    }
+    return true;
+}
+
+//  The peer can no longer be found, and waits to be told.
+static void
+s_peer_end (gpb_router_t *self, s_peer_t *peer)
+{
+    if (zhashx_lookup (self->peers, peer) != peer)
+        return;
+    zhashx_delete (self->peers, peer);
+    if (peer->fd >= 0 && self->fds [peer->fd].peer == peer)
+        self->fds [peer->fd].peer = NULL;
+    if (peer->fd < 0)
+        self->inproc_peers--;
+    if (!peer->debt) {
+        s_peer_free (peer);
+        return;
+    }
+    if (self->last_ended)
+        self->last_ended->next_ended = peer;
+    else
+        self->first_ended = peer;
+    self->last_ended = peer;
+    self->figures.connections--;
+}
+
+static void
+s_peer_insert (gpb_router_t *self, s_peer_t *peer)
+{
+    if (peer->fd >= 0)
+        self->fds [peer->fd].peer = peer;
+    else {
+        self->inproc_peers++;
+        if (!self->lease_check_ns)
+            self->lease_check_ns =
+                gpb_clock_ns () + self->options.lease_ms * GPB_NS_PER_MS / LEASE_CHECKS;
+    }
+    zhashx_insert (self->peers, peer, peer);
+}
+
+//  Reads all events that are there.
+static void
+s_monitor_drain (gpb_router_t *self)
+{
+    while (true) {
+        zmq_msg_t frame;
+        zmq_msg_init (&frame);
+        if (zmq_msg_recv (&frame, self->monitor_zmq, ZMQ_DONTWAIT) < 0) {
+            zmq_msg_close (&frame);
+            return;
+        }
+        //  An event is a frame of 16 bits of event and 32 of value, then one with the address.
+        uint16_t event = 0;
+        int32_t value = -1;
+        if (zmq_msg_size (&frame) >= sizeof event + sizeof value) {
+            memcpy (&event, zmq_msg_data (&frame), sizeof event);
+            memcpy (&value, (uint8_t *) zmq_msg_data (&frame) + sizeof event, sizeof value);
+        }
+        while (zmq_msg_more (&frame) && zmq_msg_recv (&frame, self->monitor_zmq, 0) >= 0)
+            ;
+        zmq_msg_close (&frame);
+        if (!s_fd_known (self, value))
+            continue;
+        if (event == ZMQ_EVENT_ACCEPTED)
+            self->fds [value].open = true;
+        else if (event == ZMQ_EVENT_DISCONNECTED) {
+            self->fds [value].open = false;
+            if (self->fds [value].peer)
+                s_peer_end (self, self->fds [value].peer);
+        }
+    }
+}
+
+//  ROUTER's own identities are a zero byte and a number that counts up.
+static bool
+s_identity_is_older (const s_peer_t *peer, const s_peer_t *other)
+{
+    uint32_t mine, theirs;
+    memcpy (&mine, peer->identity + 1, sizeof mine);
+    memcpy (&theirs, other->identity + 1, sizeof theirs);
+    return (int32_t) (ntohl (mine) - ntohl (theirs)) < 0;
+}
+
+//  The peer that a message came from, or NULL where it is gone already, or memory ran out.
+static s_peer_t *
+s_peer_of (gpb_router_t *self, zmq_msg_t *identity)
+{
+    s_peer_t *peer = s_peer_lookup (self, identity);
+    if (peer && (!peer->chosen || peer->fd == zmq_msg_get (identity, ZMQ_SRCFD)))
+        return peer;
+
+    s_monitor_drain (self);
+    peer = s_peer_lookup (self, identity);
+    int fd = zmq_msg_get (identity, ZMQ_SRCFD);
+    if (peer && peer->fd == fd)
+        return peer;
+    if (peer)
+        s_peer_end (self, peer);
+    if (fd >= 0 && (!s_fd_known (self, fd) || !self->fds [fd].open))
+        return NULL;
+
+    peer = gpb_alloc (1, sizeof *peer);
+    s_debt_t *debt = gpb_alloc (1, sizeof *debt);
+    if (!peer || !debt || zmq_msg_size (identity) > sizeof peer->identity) {
+        gpb_free (peer);
+        gpb_free (debt);
+        return NULL;
+    }
+    peer->debt = debt;
+    atomic_init (&debt->references, 1);
+    peer->identity_size = zmq_msg_size (identity);
+    memcpy (peer->identity, zmq_msg_data (identity), peer->identity_size);
+    peer->chosen = peer->identity_size != 5 || peer->identity [0] != 0;
+    peer->fd = fd;
+    if (fd >= 0) {
+        s_peer_t *holder = self->fds [fd].peer;
+        if (holder && !holder->chosen && !peer->chosen && s_identity_is_older (peer, holder)) {
+            s_peer_free (peer);
+            return NULL;
+        }
+        if (holder)
+            s_peer_end (self, holder);
+    }
+    peer->connection.number = ++self->last_number;
+    peer->connection.is_inproc = fd < 0;
+    s_peer_insert (self, peer);
+    self->figures.connections++;
+    return peer;
+}
+
+static void
+s_check_leases (gpb_router_t *self)
+{
+    uint64_t now_ns = gpb_clock_ns ();
+    if (!self->lease_check_ns || now_ns < self->lease_check_ns)
+        return;
+    uint64_t lease_ns = self->options.lease_ms * GPB_NS_PER_MS;
+    s_peer_t *late = NULL;
+    do {
+        late = NULL;
+        for (s_peer_t *peer = zhashx_first (self->peers); peer && !late;
+             peer = zhashx_next (self->peers))
+            if (peer->fd < 0 && now_ns - peer->seen_ns > lease_ns)
+                late = peer;
+        if (late)
+            s_peer_end (self, late);
+    } while (late);
+    self->lease_check_ns = self->inproc_peers ? now_ns + lease_ns / LEASE_CHECKS : 0;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  new, bind
+
+gpb_router_t *
+gpb_router_new (const gpb_router_options_t *options, gpb_error_t *error)
+{
+    gpb_router_t *self = gpb_alloc (1, sizeof *self);
+    if (!self) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a ROUTER");
+        return NULL;
+    }
+    self->options = *options;
+    self->peers = zhashx_new ();
+    zhashx_set_key_hasher (self->peers, s_identity_hash);
+    zhashx_set_key_comparator (self->peers, s_identity_compare);
+    zhashx_set_key_duplicator (self->peers, NULL);
+    zhashx_set_key_destructor (self->peers, NULL);
+
+    self->router = zsock_new (ZMQ_ROUTER);
+    self->monitor = zsock_new (ZMQ_PAIR);
+    if (!self->router || !self->monitor) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no more sockets: %s",
+                       zmq_strerror (zmq_errno ()));
+        gpb_router_destroy (&self, 0);
+        return NULL;
+    }
+    self->router_zmq = zsock_resolve (self->router);
+    self->monitor_zmq = zsock_resolve (self->monitor);
+    zsock_set_router_mandatory (self->router, 1);
+    zsock_set_sndhwm (self->router, (int) options->reply_high_water);
+    int64_t max_size = (int64_t) options->max_frame_size;
+    zmq_setsockopt (self->router_zmq, ZMQ_MAXMSGSIZE, &max_size, sizeof max_size);
+    if (options->heartbeat_ms) {
+        zsock_set_heartbeat_ivl (self->router, (int) options->heartbeat_ms);
+        zsock_set_heartbeat_timeout (self->router, (int) options->heartbeat_ms * HEARTBEATS_MISSED);
+    }
+    //  An unlimited inbox: the I/O thread that writes events must never wait for us.
+    zsock_set_rcvhwm (self->monitor, 0);
+    char address [64];
+    snprintf (address, sizeof address, "inproc://gpb-router-%p", (void *) self);
+    if (zmq_socket_monitor (self->router_zmq, address, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
+            != 0
+        || zsock_connect (self->monitor, "%s", address) != 0)
+    {
+        gpb_error_set (error, GPB_INTERNAL, "the socket's monitor did not start: %s",
+                       zmq_strerror (zmq_errno ()));
+        gpb_router_destroy (&self, 0);
+    }
+    return self;
+}
+
+void
+gpb_router_destroy (gpb_router_t **self_p, int linger_ms)
+{
+    gpb_router_t *self = *self_p;
+    if (!self)
+        return;
+    *self_p = NULL;
+    if (self->router) {
+        zmq_socket_monitor (self->router_zmq, NULL, 0);
+        zsock_set_linger (self->router, linger_ms);
+    }
+    zsock_destroy (&self->monitor);
+    zsock_destroy (&self->router);
+    for (s_peer_t *peer = zhashx_first (self->peers); peer; peer = zhashx_next (self->peers))
+        s_peer_free (peer);
+    zhashx_destroy (&self->peers);
+    while (self->first_ended) {
+        s_peer_t *peer = self->first_ended;
+        self->first_ended = peer->next_ended;
+        s_peer_free (peer);
+    }
+    if (self->told)
+        s_peer_free (self->told);
+    gpb_free (self->fds);
+    gpb_free (self);
+}
+
+gpb_status_t
+gpb_router_bind (gpb_router_t *self, const char *endpoint, char *bound, size_t bound_size,
+                 gpb_error_t *error)
+{
+    //  libzmq's own words, not CZMQ's: that one takes a "*" port for its own.
+    if (zmq_bind (self->router_zmq, endpoint) != 0) {
+        int reason = zmq_errno ();
+        bool is_wrong = reason == EINVAL || reason == EPROTONOSUPPORT || reason == ENODEV
+                        || reason == ENOENT || reason == ENAMETOOLONG;
+        if (is_wrong)
+            return gpb_error_set (
+                error, GPB_INVALID_ARGUMENT,
+                "cannot bind %s: %s; expected tcp://ADDRESS:PORT, ipc://PATH or inproc://NAME",
+                endpoint, zmq_strerror (reason));
+        return gpb_error_set (error, GPB_UNAVAILABLE, "cannot bind %s: %s", endpoint,
+                              zmq_strerror (reason));
+    }
+    size_t size = bound_size;
+    if (zmq_getsockopt (self->router_zmq, ZMQ_LAST_ENDPOINT, bound, &size) != 0 || size == 0)
+        snprintf (bound, bound_size, "%s", endpoint);
+    return GPB_OK;
+}
+
+void *
+gpb_router_socket (gpb_router_t *self)
+{
+    return self->router_zmq;
+}
+
+void *
+gpb_router_monitor (gpb_router_t *self)
+{
+    return self->monitor_zmq;
+}
+
+int
+gpb_router_next_timeout (const gpb_router_t *self)
+{
+    if (self->first_ended)
+        return 0;
+    if (!self->lease_check_ns)
+        return -1;
+    uint64_t now_ns = gpb_clock_ns ();
+    return self->lease_check_ns > now_ns
+               ? (int) ((self->lease_check_ns - now_ns) / GPB_NS_PER_MS) + 1
+               : 0;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Messages
+
+gpb_status_t
+gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **connection_p,
+                 gpb_error_t *error)
+{
+    while (true) {
+        gpb_status_t status = gpb_message_recv (message, self->router_zmq, error);
+        if (status == GPB_UNAVAILABLE) {
+            s_monitor_drain (self);
+            s_check_leases (self);
+            return status;
+        }
+        self->figures.received++;
+        if (status != GPB_OK)
+            self->figures.refused++;
+        s_peer_t *peer = message->envelope_count ? s_peer_of (self, &message->envelope [0]) : NULL;
+        if (!peer || !peer->debt) {
+            gpb_message_clear (message);
+            continue;
+        }
+        if (peer->fd < 0)
+            peer->seen_ns = gpb_clock_ns ();
+        *connection_p = &peer->connection;
+        return status;
+    }
+}
+
+static void
+s_counted_free (void *data, void *hint)
+{
+    (void) data;
+    s_counted_t *counted = hint;
+    atomic_fetch_sub (&counted->debt->size, counted->size);
+    s_debt_release (counted->debt);
+    zmq_msg_close (&counted->inner);
+    gpb_free (counted);
+}
+
+//  Puts a frame into one that is counted off when libzmq is done with it. Where memory runs out it
+//  stays as it is.
+static void
+s_count_frame (s_debt_t *debt, zmq_msg_t *frame)
+{
+    s_counted_t *counted = gpb_alloc (1, sizeof *counted);
+    if (!counted)
+        return;
+    counted->debt = debt;
+    counted->size = zmq_msg_size (frame);
+    zmq_msg_init (&counted->inner);
+    zmq_msg_move (&counted->inner, frame);
+    if (zmq_msg_init_data (frame, zmq_msg_data (&counted->inner), counted->size, s_counted_free,
+                           counted)
+        != 0)
+    {
+        zmq_msg_init (frame);
+        zmq_msg_move (frame, &counted->inner);
+        zmq_msg_close (&counted->inner);
+        gpb_free (counted);
+        return;
+    }
+    atomic_fetch_add (&debt->size, counted->size);
+    atomic_fetch_add (&debt->references, 1);
+}
+
+//  The owner is told that the peer has ended. A tombstone takes its place, so that what it still
+//  says is known to be its own and is not read, until it disconnects.
+static void
+s_peer_drop (gpb_router_t *self, s_peer_t *peer)
+{
+    s_peer_end (self, peer);
+    self->figures.dropped_peers++;
+    s_peer_t *tombstone = gpb_alloc (1, sizeof *tombstone);
+    if (!tombstone)
+        return;
+    memcpy (tombstone->identity, peer->identity, peer->identity_size);
+    tombstone->identity_size = peer->identity_size;
+    tombstone->chosen = peer->chosen;
+    tombstone->fd = peer->fd;
+    tombstone->seen_ns = gpb_clock_ns ();
+    s_peer_insert (self, tombstone);
+}
+
+bool
+gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_message_t *message)
+{
+    s_peer_t *peer = (s_peer_t *) connection;
+    //  A debt of any size may grow by one message, or a reply larger than the bound could never be
+    //  sent.
+    bool fits = peer && atomic_load (&peer->debt->size) <= self->options.reply_max_size;
+    gpb_status_t status = peer ? GPB_RESOURCE_EXHAUSTED : GPB_UNAVAILABLE;
+    for (size_t index = 0; fits && index < message->payloads_count; index++)
+        if (zmq_msg_size (&message->payloads [index]) >= COUNTED_FRAME_SIZE)
+            s_count_frame (peer->debt, &message->payloads [index]);
+    if (fits)
+        status = gpb_message_send (message, self->router_zmq, NULL);
+    if (status == GPB_OK) {
+        self->figures.sent++;
+        return true;
+    }
+    if (status == GPB_RESOURCE_EXHAUSTED)
+        s_peer_drop (self, peer);
+    self->figures.dropped_replies++;
+    gpb_message_clear (message);
+    return false;
+}
+
+void
+gpb_router_end (gpb_router_t *self, gpb_connection_t *connection)
+{
+    s_peer_end (self, (s_peer_t *) connection);
+}
+
+gpb_connection_t *
+gpb_router_ended (gpb_router_t *self)
+{
+    if (self->told) {
+        s_peer_free (self->told);
+        self->told = NULL;
+    }
+    s_peer_t *peer = self->first_ended;
+    if (!peer)
+        return NULL;
+    self->first_ended = peer->next_ended;
+    if (!self->first_ended)
+        self->last_ended = NULL;
+    self->told = peer;
+    return &peer->connection;
+}
+
+const gpb_router_figures_t *
+gpb_router_figures (const gpb_router_t *self)
+{
+    return &self->figures;
+}

@@ -1,0 +1,91 @@
+//  gpb_router - a ROUTER that knows its connections
+//
+//  The public end of a broker, a device or a pool. It reads messages within the protocol's bounds,
+//  says which connection each came from, and says when a connection has ended: by its DISCONNECTED
+//  event (tcp, ipc), by a goodbye, by a lease that was not renewed (inproc), or because the peer
+//  did not take its replies. A send never waits: a peer that has reply_high_water messages or
+//  reply_max_size bytes unread is dropped, and counted.
+//
+//  One thread. The two sockets are for the owner's zmq_poll; whenever one of them is readable, or
+//  gpb_router_next_timeout has passed, the owner calls gpb_router_recv until it gives
+//  GPB_UNAVAILABLE, then gpb_router_ended until it gives NULL.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_ROUTER_H_INCLUDED
+#define GPB_ROUTER_H_INCLUDED
+
+#include "gpb_message.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct _gpb_router_t gpb_router_t;
+
+//  One peer, from its first message to its end.
+typedef struct {
+    uint64_t number;    //  from 1, never used twice
+    bool is_inproc;     //  in this process
+    void *data;         //  the owner's
+} gpb_connection_t;
+
+typedef struct {
+    uint64_t max_frame_size;      //  bytes; a larger one closes the connection
+    uint32_t reply_high_water;    //  messages unread by one peer
+    uint64_t reply_max_size;      //  bytes unread by one peer, in frames of at least 4 KiB
+    uint32_t
+        heartbeat_ms;     //  between ZMTP pings; a peer silent for three of them is gone. 0: none
+    uint32_t lease_ms;    //  an inproc peer silent for so long is gone
+} gpb_router_options_t;
+
+typedef struct {
+    uint64_t connections;        //  now
+    uint64_t received;           //  messages read, good or bad
+    uint64_t sent;               //  messages sent
+    uint64_t refused;            //  messages out of bounds
+    uint64_t dropped_replies;    //  whose peer was gone
+    uint64_t dropped_peers;      //  that did not take their replies
+} gpb_router_figures_t;
+
+gpb_router_t *gpb_router_new (const gpb_router_options_t *options, gpb_error_t *error);
+
+//  Waits at most linger_ms for what is sent to leave. Connections are gone with it, without being
+//  said to have ended.
+void gpb_router_destroy (gpb_router_t **self_p, int linger_ms);
+
+//  Binds one more endpoint. *bound (of bound_size bytes) becomes the endpoint as it is, with the
+//  port where "*" was asked for. UNAVAILABLE where the address is taken, INVALID_ARGUMENT for what
+//  is no endpoint.
+gpb_status_t gpb_router_bind (gpb_router_t *self, const char *endpoint, char *bound,
+                              size_t bound_size, gpb_error_t *error);
+
+//  The raw sockets to poll for input.
+void *gpb_router_socket (gpb_router_t *self);
+void *gpb_router_monitor (gpb_router_t *self);
+
+//  How long to poll at the most, in ms; -1: no limit.
+int gpb_router_next_timeout (const gpb_router_t *self);
+
+//  The next message, its peer's identity being the first frame of its envelope, and where it came
+//  from (borrowed until the connection has ended). UNAVAILABLE: there is none. INVALID_ARGUMENT: it
+//  was out of bounds; message has its envelope, for the refusal.
+gpb_status_t gpb_router_recv (gpb_router_t *self, gpb_message_t *message,
+                              gpb_connection_t **connection_p, gpb_error_t *error);
+
+//  Sends a message to the peer that its envelope begins with; message is empty afterwards in any
+//  case. connection must be that peer's, or NULL where it has ended. False where it could not be
+//  sent: the peer is gone or, now, dropped.
+bool gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_message_t *message);
+
+//  Ends a connection by the peer's own word; it will come out of gpb_router_ended. A peer that then
+//  says more is a new connection.
+void gpb_router_end (gpb_router_t *self, gpb_connection_t *connection);
+
+//  A connection that has ended, or NULL. What it owned is to be dropped before the next call, which
+//  frees it.
+gpb_connection_t *gpb_router_ended (gpb_router_t *self);
+
+//  Figures since start; borrowed.
+const gpb_router_figures_t *gpb_router_figures (const gpb_router_t *self);
+
+#endif
