@@ -308,7 +308,8 @@ START_TEST (test_no_header_unpacks_to_more_than_a_mebibyte)
         { S_BYTES ("\x3a\x00"), GPB_RESOURCE_EXHAUSTED, "unpacked" },
         { S_BYTES ("\x3a\x08longtext"), GPB_INVALID_ARGUMENT, "require: " },
         { S_BYTES ("\x78\x01"), GPB_RESOURCE_EXHAUSTED, "unpacked" },
-        { S_BYTES ("\x18\x01"), GPB_INVALID_ARGUMENT, "global: " },
+        { S_BYTES ("\x18\x01"), GPB_RESOURCE_EXHAUSTED, "unpacked" },
+        { S_BYTES ("\x1a\x08\1\1\1\1\1\1\1\1"), GPB_INVALID_ARGUMENT, "global: " },
         { S_BYTES ("\x0a\x01x"), GPB_RESOURCE_EXHAUSTED, "unpacked" },
         { S_BYTES ("\x0a\x0c_a_long_name"), GPB_OK, "" },
     };
