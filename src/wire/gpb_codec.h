@@ -14,6 +14,8 @@
 
 #include "gpb.pb-c.h"
 
+#include <stdbool.h>
+
 typedef struct _gpb_codec_t gpb_codec_t;
 
 //  NULL only when memory runs out.

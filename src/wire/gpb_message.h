@@ -12,14 +12,18 @@
 
 #include "gpb_error.h"
 
+#include <stdint.h>
 #include <zmq.h>
 
 //  The protocol's bounds (doc/protocol.md).
 #define GPB_PROTOCOL_VERSION 1
-#define GPB_ENVELOPE_MAX 8           //  frames before the empty one
-#define GPB_PAYLOADS_MAX 32          //  frames behind the header
-#define GPB_HEADER_MAX_SIZE 65536    //  bytes
-#define GPB_INLINE_MAX_SIZE 32768    //  bytes of all inline payloads of one message
+#define GPB_ENVELOPE_MAX 8    //  frames before the empty one, a ROUTER's identity included
+#define GPB_ENVELOPE_FRAME_MAX_SIZE 255    //  bytes of one of them, as of ZeroMQ's identities
+#define GPB_PAYLOADS_MAX 32                //  frames behind the header
+#define GPB_HEADER_MAX_SIZE 65536          //  bytes
+#define GPB_INLINE_MAX_SIZE 32768          //  bytes of all inline payloads of one message
+#define GPB_ARGUMENTS_MAX 64               //  of one execute request
+#define GPB_REQUIRE_MAX 64                 //  capabilities that one request asks for
 
 typedef struct {
     size_t envelope_count;
