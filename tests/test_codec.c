@@ -30,7 +30,7 @@ s_execute (zmq_msg_t *header)
                                         GPB__V1__ARGUMENT__INIT, GPB__V1__ARGUMENT__INIT };
     arguments [0].value_case = GPB__V1__ARGUMENT__VALUE_FRAME;
     arguments [1].value_case = GPB__V1__ARGUMENT__VALUE_INLINE;
-    arguments [1].inline_.data = (uint8_t *)"\0\xFF binary";
+    arguments [1].inline_.data = (uint8_t *) "\0\xFF binary";
     arguments [1].inline_.len = 9;
     arguments [2].value_case = GPB__V1__ARGUMENT__VALUE_BUFFER;
     arguments [2].buffer = &range;
@@ -133,7 +133,7 @@ START_TEST (test_garbage_gets_its_status_its_sentence_and_its_id)
         ck_assert_msg (gpb_codec_request (codec, &header, &id, &error) == NULL, "case %zu", index);
         ck_assert_msg (error.status == item->status && strstr (error.text, item->part),
                        "case %zu: %s: %s", index, gpb_status_name (error.status), error.text);
-        ck_assert_msg (id == item->id, "case %zu: id %llu", index, (unsigned long long)id);
+        ck_assert_msg (id == item->id, "case %zu: id %llu", index, (unsigned long long) id);
         zmq_msg_close (&header);
     }
     gpb_codec_destroy (&codec);
@@ -232,7 +232,7 @@ START_TEST (test_no_mutation_of_a_request_gets_past_the_checks)
         s_header (&header, zmq_msg_data (&whole), kept);
         unsigned char *bytes = zmq_msg_data (&header);
         for (uint64_t count = s_random (&state) % 4; kept && count > 0; count--)
-            bytes [s_random (&state) % kept] = (unsigned char)s_random (&state);
+            bytes [s_random (&state) % kept] = (unsigned char) s_random (&state);
         uint64_t id;
         error.text [0] = 0;
         const Gpb__V1__Request *request = gpb_codec_request (codec, &header, &id, &error);
@@ -281,9 +281,9 @@ s_repeat (zmq_msg_t *header, const char *field, size_t field_size, size_t size)
     size_t at = 0;
     memcpy (bytes, "\x08\x01\x10\x05\xa2\x01", 6);
     size_t body = (size - 12) / field_size * field_size;
-    bytes [6] = (unsigned char)(body & 0x7F) | 0x80;
-    bytes [7] = (unsigned char)((body >> 7) & 0x7F) | 0x80;
-    bytes [8] = (unsigned char)(body >> 14);
+    bytes [6] = (unsigned char) (body & 0x7F) | 0x80;
+    bytes [7] = (unsigned char) ((body >> 7) & 0x7F) | 0x80;
+    bytes [8] = (unsigned char) (body >> 14);
     for (at = 9; at + field_size <= 9 + body; at += field_size)
         memcpy (bytes + at, field, field_size);
     while (at < size) {    //  the version once more, two bytes each; one odd byte is not used
@@ -366,7 +366,7 @@ static void
 s_budget_free (void *data, void *memory)
 {
     if (memory) {
-        ((s_budget_t *)data)->balance--;
+        ((s_budget_t *) data)->balance--;
         free (memory);
     }
 }
@@ -459,12 +459,12 @@ START_TEST (test_a_header_that_does_not_fit_is_not_packed)
         text [size] = 0;
         gpb_codec_pack (&reply.base, &header, &error);
     }
-    ck_assert_ok (gpb_codec_append_queued (&header, UINT64_MAX, &error));
+    ck_assert_ok (gpb_codec_append (&header, GPB_REPLY_QUEUED_NS, UINT64_MAX, &error));
     const Gpb__V1__Reply *read = gpb_codec_reply (codec, &header, &error);
     ck_assert_ptr_nonnull (read);
     ck_assert_uint_eq (read->queued_ns, UINT64_MAX);
-    ck_assert_ok (gpb_codec_append_queued (&header, 1, &error));
-    ck_assert_refused (gpb_codec_append_queued (&header, UINT64_MAX, &error),
+    ck_assert_ok (gpb_codec_append (&header, GPB_REPLY_QUEUED_NS, 1, &error));
+    ck_assert_refused (gpb_codec_append (&header, GPB_REPLY_QUEUED_NS, UINT64_MAX, &error),
                        GPB_RESOURCE_EXHAUSTED, "nothing fits");
     zmq_msg_close (&header);
     free (text);
@@ -484,7 +484,7 @@ START_TEST (test_the_time_in_the_queue_is_appended_to_a_reply)
         zmq_msg_t header;
         zmq_msg_init (&header);
         ck_assert_ok (gpb_codec_pack (&reply.base, &header, &error));
-        ck_assert_ok (gpb_codec_append_queued (&header, values [index], &error));
+        ck_assert_ok (gpb_codec_append (&header, GPB_REPLY_QUEUED_NS, values [index], &error));
         const Gpb__V1__Reply *read = gpb_codec_reply (codec, &header, &error);
         ck_assert_ptr_nonnull (read);
         ck_assert_uint_eq (read->id, 9);
@@ -502,7 +502,7 @@ START_TEST (test_a_reply_with_an_unknown_body_still_has_its_status)
     s_header (&header, S_BYTES ("\x08\x01\x10\x05\x18\x0e\x9a\x06\x01z"));
     const Gpb__V1__Reply *reply = gpb_codec_reply (codec, &header, &error);
     ck_assert_ptr_nonnull (reply);
-    ck_assert_int_eq ((int)reply->status, GPB_UNAVAILABLE);
+    ck_assert_int_eq ((int) reply->status, GPB_UNAVAILABLE);
     ck_assert_int_eq (reply->body_case, GPB__V1__REPLY__BODY__NOT_SET);
     zmq_msg_close (&header);
     gpb_codec_destroy (&codec);

@@ -254,8 +254,8 @@ END_TEST
 static void
 s_count_free (void *data, void *hint)
 {
-    (void)data;
-    atomic_fetch_add ((atomic_int *)hint, 1);
+    (void) data;
+    atomic_fetch_add ((atomic_int *) hint, 1);
 }
 
 START_TEST (test_a_payload_is_freed_once_and_never_copied)

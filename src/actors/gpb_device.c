@@ -29,7 +29,7 @@
 
 #define JOBS_MAX 128             //  twice a broker's largest credit
 #define BATCH 64                 //  requests between two looks at what is done
-#define STOP_LINGER_MS 1000    //  for the last answers to leave over tcp
+#define STOP_LINGER_MS 1000      //  for the last answers to leave over tcp
 #define UNANNOUNCED_POLL_MS 1    //  for jobs whose enqueuing broke off: rare, and soon over
 
 typedef struct {
@@ -53,7 +53,7 @@ typedef struct {
     gpb_job_t *free_jobs;
     size_t free_jobs_count;
     s_stream_t *streams;
-    size_t unannounced;         //  jobs that no notification will come for
+    size_t unannounced;    //  jobs that no notification will come for
 } self_t;
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -437,36 +437,12 @@ s_handle_map (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
     gpb_error_t error;
-    uint64_t handle = call->request->map->handle;
-    gpb_rental_t *rental = gpb_rentals_lookup (self->rentals, &call->owner, handle, &error);
-    gpb_status_t status = rental ? GPB_OK : error.status;
-    if (rental && !rental->lease.address)
-        status =
-            gpb_error_set (&error, GPB_FAILED_PRECONDITION,
-                           "this buffer was rented as DEVICE memory: only MAPPED can be mapped");
-    else if (rental && !call->connection->is_inproc)
-        status = gpb_error_set (&error, GPB_FAILED_PRECONDITION,
-                                "a pointer is of use in this process only: map over inproc");
-    else if (rental && rental->mapped)
-        status = gpb_error_set (&error, GPB_FAILED_PRECONDITION, "this buffer is mapped already");
-    else if (rental && rental->users)
-        status =
-            gpb_error_set (&error, GPB_FAILED_PRECONDITION,
-                           "%zu requests in flight use this buffer: map it when they are answered",
-                           rental->users);
-    if (status != GPB_OK) {
+    gpb_rental_t *rental =
+        gpb_rentals_lookup (self->rentals, &call->owner, call->request->map->handle, &error);
+    if (rental)
+        gpb_lease_map (&rental->lease, &rental->mapped, rental->users, self->service, call);
+    else
         gpb_call_refuse (self->service, call, &error);
-        return;
-    }
-    rental->mapped = true;
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__MapReply body = GPB__V1__MAP_REPLY__INIT;
-    body.address = (uintptr_t) rental->lease.address;
-    body.size = rental->lease.size;
-    body.process = (uint64_t) getpid ();
-    reply.body_case = GPB__V1__REPLY__BODY_MAP;
-    reply.map = &body;
-    gpb_call_reply (self->service, call, &reply);
 }
 
 static void
@@ -474,21 +450,12 @@ s_handle_unmap (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
     gpb_error_t error;
-    uint64_t handle = call->request->unmap->handle;
-    gpb_rental_t *rental = gpb_rentals_lookup (self->rentals, &call->owner, handle, &error);
-    gpb_status_t status = rental ? GPB_OK : error.status;
-    if (rental && !rental->mapped)
-        status = gpb_error_set (&error, GPB_FAILED_PRECONDITION, "this buffer is not mapped");
-    if (status != GPB_OK) {
+    gpb_rental_t *rental =
+        gpb_rentals_lookup (self->rentals, &call->owner, call->request->unmap->handle, &error);
+    if (rental)
+        gpb_lease_unmap (&rental->mapped, self->service, call);
+    else
         gpb_call_refuse (self->service, call, &error);
-        return;
-    }
-    rental->mapped = false;
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__Done done = GPB__V1__DONE__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_UNMAP;
-    reply.unmap = &done;
-    gpb_call_reply (self->service, call, &reply);
 }
 
 //  An owner has left: what it rented goes back, what it has in flight has nobody to tell.
@@ -624,8 +591,8 @@ s_handle_kernels (void *actor, gpb_call_t *call)
     self_t *self = actor;
     gpb_error_t error;
     s_listing_t listing = { .self = self, .call = call };
-    if (gpb_describe_kernels (gpb_programs_kernels (self->programs), call->request->kernels->kernel, s_send_kernels,
-                              &listing, &error)
+    if (gpb_describe_kernels (gpb_programs_kernels (self->programs), call->request->kernels->kernel,
+                              s_send_kernels, &listing, &error)
         != GPB_OK)
         gpb_call_refuse (self->service, call, &error);
 }
@@ -792,7 +759,8 @@ s_round (self_t *self, bool reads_pipe)
         { gpb_rentals_socket (self->rentals), 0, ZMQ_POLLIN, 0 },
         { gpb_router_monitor (router), 0, ZMQ_POLLIN, 0 },
         { zsock_resolve (self->pipe), 0, (short) (reads_pipe ? ZMQ_POLLIN : 0), 0 },
-        //  With all jobs taken, requests wait in the socket: backpressure for who asks without a broker.
+        //  With all jobs taken, requests wait in the socket: backpressure for who asks without a
+        //  broker.
         { gpb_router_socket (router), 0, (short) (self->free_jobs ? ZMQ_POLLIN : 0), 0 },
     };
     int timeout_ms = s_shorter (gpb_router_next_timeout (router), s_check_deadlines (self));
@@ -813,12 +781,14 @@ s_round (self_t *self, bool reads_pipe)
     return go_on;
 }
 
-//  What is on the device runs to its end, within the time that the configuration gives; then what is left is answered.
+//  What is on the device runs to its end, within the time that the configuration gives; then what
+//  is left is answered.
 static void
 s_drain (self_t *self)
 {
     gpb_service_refuse_all (self->service, GPB_UNAVAILABLE, "the device is stopping");
-    uint64_t end_ns = gpb_clock_ns () + gpb_config_number (self->config, "drain_ms") * GPB_NS_PER_MS;
+    uint64_t end_ns =
+        gpb_clock_ns () + gpb_config_number (self->config, "drain_ms") * GPB_NS_PER_MS;
     while (self->free_jobs_count < JOBS_MAX && gpb_clock_ns () < end_ns)
         s_round (self, false);
     gpb_error_t error;
@@ -834,12 +804,19 @@ s_drain (self_t *self)
 static void
 s_stop (self_t *self)
 {
+    bool is_idle = true;
+    for (unsigned stream = 0; self->streams && stream < self->shared->streams; stream++)
+        is_idle = is_idle && !self->streams [stream].first;
     gpb_service_destroy (&self->service, STOP_LINGER_MS);
-    for (uint32_t number = 0; self->jobs && number < JOBS_MAX; number++) {
-        gpb_job_release (&self->jobs [number], &self->workshop);
-        gpb_job_drop_results (&self->jobs [number]);
-        gpb_message_clear (&self->jobs [number].message);
+    //  What a kernel that never ends works with can never be given back, nor its context closed:
+    //  both are left to the end of the process, which is the lesser evil beside waiting for ever.
+    if (!is_idle) {
+        zsys_error ("device %u: a kernel did not end in time, and keeps its memory",
+                    self->shared->index);
+        return;
     }
+    for (uint32_t number = 0; self->jobs && number < JOBS_MAX; number++)
+        s_job_free (self, &self->jobs [number]);
     gpb_rentals_destroy (&self->rentals);
     gpb_blocks_destroy (&self->workshop.blocks);
     gpb_programs_destroy (&self->programs);

@@ -9,6 +9,7 @@
 #define GPB_LEASE_H_INCLUDED
 
 #include "gpb_backend.h"
+#include "gpb_service.h"
 
 typedef struct {
     uint64_t handle;
@@ -18,6 +19,15 @@ typedef struct {
     gpb_memory_kind_t kind;
     gpb_access_t access;
 } gpb_lease_t;
+
+//  Answers a map request: the lease's address, if it is MAPPED memory, not mapped yet, not used by
+//  requests in flight, and asked for from this process; then *mapped_p becomes true. Else a
+//  refusal.
+void gpb_lease_map (const gpb_lease_t *self, bool *mapped_p, size_t users, gpb_service_t *service,
+                    gpb_call_t *call);
+
+//  Answers an unmap request; *mapped_p becomes false.
+void gpb_lease_unmap (bool *mapped_p, gpb_service_t *service, gpb_call_t *call);
 
 //  A handle says which device of its node it belongs to, in its highest byte; the rest is random,
 //  so that it cannot be guessed.

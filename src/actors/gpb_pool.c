@@ -249,29 +249,10 @@ s_handle_map (void *actor, gpb_call_t *call)
     self_t *self = actor;
     gpb_error_t error;
     s_rent_t *rent = s_rent_lookup (self, call, call->request->map->handle, &error);
-    gpb_status_t status = rent ? GPB_OK : error.status;
-    if (rent && !rent->lease.address)
-        status =
-            gpb_error_set (&error, GPB_FAILED_PRECONDITION,
-                           "this buffer was rented as DEVICE memory: only MAPPED can be mapped");
-    else if (rent && !call->connection->is_inproc)
-        status = gpb_error_set (&error, GPB_FAILED_PRECONDITION,
-                                "a pointer is of use in this process only: map over inproc");
-    else if (rent && rent->mapped)
-        status = gpb_error_set (&error, GPB_FAILED_PRECONDITION, "this buffer is mapped already");
-    if (status != GPB_OK) {
+    if (rent)
+        gpb_lease_map (&rent->lease, &rent->mapped, 0, self->service, call);
+    else
         gpb_call_refuse (self->service, call, &error);
-        return;
-    }
-    rent->mapped = true;
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__MapReply body = GPB__V1__MAP_REPLY__INIT;
-    body.address = (uintptr_t) rent->lease.address;
-    body.size = rent->lease.size;
-    body.process = (uint64_t) getpid ();
-    reply.body_case = GPB__V1__REPLY__BODY_MAP;
-    reply.map = &body;
-    gpb_call_reply (self->service, call, &reply);
 }
 
 static void
@@ -280,19 +261,10 @@ s_handle_unmap (void *actor, gpb_call_t *call)
     self_t *self = actor;
     gpb_error_t error;
     s_rent_t *rent = s_rent_lookup (self, call, call->request->unmap->handle, &error);
-    gpb_status_t status = rent ? GPB_OK : error.status;
-    if (rent && !rent->mapped)
-        status = gpb_error_set (&error, GPB_FAILED_PRECONDITION, "this buffer is not mapped");
-    if (status != GPB_OK) {
+    if (rent)
+        gpb_lease_unmap (&rent->mapped, self->service, call);
+    else
         gpb_call_refuse (self->service, call, &error);
-        return;
-    }
-    rent->mapped = false;
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__Done done = GPB__V1__DONE__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_UNMAP;
-    reply.unmap = &done;
-    gpb_call_reply (self->service, call, &reply);
 }
 
 static void

@@ -135,6 +135,7 @@ s_handle (gpb_service_t *self, gpb_message_t *message, gpb_connection_t *connect
         .message = message,
         .connection = connection,
         .owner = { .connection = connection->number, .behind = has_hop ? hop.owner : 0 },
+        .is_inproc = connection->is_inproc && (!has_hop || (hop.flags & GPB_HOP_INPROC)),
         .received_ns = now_ns,
         .deadline_ns = s_deadline (self, request, has_hop ? &hop : NULL, now_ns),
     };

@@ -36,6 +36,7 @@ typedef struct {
     gpb_message_t *message;             //  its frames; a handler that answers later moves them out
     gpb_connection_t *connection;       //  borrowed until it has ended
     gpb_owner_t owner;
+    bool is_inproc;          //  the client, also one behind a broker, is in this process
     uint64_t received_ns;    //  gpb_clock_ns ()
     uint64_t deadline_ns;    //  likewise: to be answered by then
 } gpb_call_t;
@@ -92,8 +93,8 @@ bool gpb_pipe_refuse (zsock_t *pipe, const gpb_error_t *reason);
 //  Answers a command of a pipe by two frames: a status by name, and a text.
 void gpb_pipe_answer (zsock_t *pipe, gpb_status_t status, const char *text);
 
-//  The node's name: what the configuration says, or else the machine's. The caller's, for gpb_free; NULL when memory runs
-//  out.
+//  The node's name: what the configuration says, or else the machine's. The caller's, for gpb_free;
+//  NULL when memory runs out.
 char *gpb_node_name (const gpb_config_t *config);
 
 //  Sends a command (its words end in NULL) to an actor and waits for its answer, whose text stands

@@ -16,6 +16,7 @@
 
 #include "gpb_alloc.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,7 +25,8 @@
 #define S_ARENA_SIZE (1024 * 1024)
 #define S_ALIGNMENT 16
 #define S_DEPTH_MAX 8       //  nested messages; the schema has 5 (a reply's device's latencies)
-#define S_APPEND_ROOM 16    //  bytes that gpb_codec_append_queued finds free in a full header
+#define S_APPEND_ROOM 64    //  bytes that gpb_codec_append finds free in a full header
+#define STATUS_FIELD 3      //  of a reply
 #define S_BODY_FIRST_FIELD 16    //  bodies of both headers start here
 
 struct _gpb_codec_t {
@@ -51,8 +53,8 @@ s_arena_alloc (void *data, size_t size)
 static void
 s_arena_free (void *data, void *memory)
 {
-    (void)data;
-    (void)memory;
+    (void) data;
+    (void) memory;
 }
 
 gpb_codec_t *
@@ -146,7 +148,7 @@ s_read_varint (const unsigned char *bytes, size_t end, size_t *at, unsigned max_
     *value = 0;
     for (unsigned index = 0; index < max_size && *at < end; index++) {
         unsigned char byte = bytes [(*at)++];
-        *value |= (uint64_t)(byte & 0x7F) << (7 * index);
+        *value |= (uint64_t) (byte & 0x7F) << (7 * index);
         if (!(byte & 0x80))
             return true;
     }
@@ -160,7 +162,7 @@ s_read_field (const unsigned char *bytes, size_t end, size_t *at, s_field_t *fie
     uint64_t tag;
     if (!s_read_varint (bytes, end, at, 5, &tag) || tag >> 3 == 0 || tag >> 3 >= 1U << 29)
         return false;
-    field->field = (uint32_t)(tag >> 3);
+    field->field = (uint32_t) (tag >> 3);
     field->wire_type = tag & 7;
     field->value = 0;
     field->offset = *at;
@@ -176,7 +178,7 @@ s_read_field (const unsigned char *bytes, size_t end, size_t *at, s_field_t *fie
         if (!s_read_varint (bytes, end, at, 5, &length) || length > end - *at)
             return false;
         field->offset = *at;
-        field->size = (size_t)length;
+        field->size = (size_t) length;
         break;
     }
     case 5: field->size = 4; break;
@@ -256,8 +258,8 @@ static gpb_status_t
 s_mend_value (const ProtobufCFieldDescriptor *descriptor, unsigned char *value, size_t size,
               void *argument, gpb_error_t *error)
 {
-    (void)argument;
-    (void)error;
+    (void) argument;
+    (void) error;
     if (descriptor->type == PROTOBUF_C_TYPE_STRING)
         for (size_t at = s_text_span (value, size); at < size;
              at += s_text_span (value + at, size - at))
@@ -287,7 +289,7 @@ s_peek (const unsigned char *bytes, size_t size)
             break;
         }
         if (field.field == 1 && field.wire_type == 0) {
-            peek.version = (uint32_t)field.value;
+            peek.version = (uint32_t) field.value;
             peek.has_version = true;
         }
         else if (field.field == 2 && field.wire_type == 0)
@@ -301,7 +303,7 @@ s_unpack (gpb_codec_t *self, const ProtobufCMessageDescriptor *descriptor, const
           const zmq_msg_t *header, uint64_t *id_p, gpb_error_t *error)
 {
     //  zmq_msg_data wants a message that is not const, and changes nothing.
-    unsigned char *bytes = zmq_msg_data ((zmq_msg_t *)header);
+    unsigned char *bytes = zmq_msg_data ((zmq_msg_t *) header);
     size_t size = zmq_msg_size (header);
     self->used = 0;
     self->exhausted = false;
@@ -365,8 +367,8 @@ gpb_codec_request (gpb_codec_t *self, const zmq_msg_t *header, uint64_t *id_p, g
 {
     uint64_t id;
     Gpb__V1__Request *request =
-        (Gpb__V1__Request *)s_unpack (self, &gpb__v1__request__descriptor, "node", header,
-                                      id_p ? id_p : &id, error);
+        (Gpb__V1__Request *) s_unpack (self, &gpb__v1__request__descriptor, "node", header,
+                                       id_p ? id_p : &id, error);
     if (!request)
         return NULL;
     if (request->body_case == GPB__V1__REQUEST__BODY__NOT_SET) {
@@ -375,7 +377,7 @@ gpb_codec_request (gpb_codec_t *self, const zmq_msg_t *header, uint64_t *id_p, g
             if (base->unknown_fields [index].tag >= S_BODY_FIRST_FIELD) {
                 gpb_error_set (error, GPB_UNIMPLEMENTED,
                                "a request of kind %u: this node does not know it",
-                               (unsigned)base->unknown_fields [index].tag);
+                               (unsigned) base->unknown_fields [index].tag);
                 return NULL;
             }
         gpb_error_set (error, GPB_UNIMPLEMENTED, "a request without a body asks for nothing");
@@ -388,8 +390,8 @@ const Gpb__V1__Reply *
 gpb_codec_reply (gpb_codec_t *self, const zmq_msg_t *header, gpb_error_t *error)
 {
     uint64_t id;
-    return (Gpb__V1__Reply *)s_unpack (self, &gpb__v1__reply__descriptor, "client", header, &id,
-                                       error);
+    return (Gpb__V1__Reply *) s_unpack (self, &gpb__v1__reply__descriptor, "client", header, &id,
+                                        error);
 }
 
 gpb_status_t
@@ -414,25 +416,48 @@ gpb_codec_pack (const ProtobufCMessage *message, zmq_msg_t *frame, gpb_error_t *
 }
 
 gpb_status_t
-gpb_codec_append_queued (zmq_msg_t *header, uint64_t queued_ns, gpb_error_t *error)
+gpb_codec_append (zmq_msg_t *header, unsigned field, uint64_t value, gpb_error_t *error)
 {
-    unsigned char field [11] = { 5 << 3 };
-    size_t field_size = 1;
+    assert (field > 0 && field < 16);    //  so that its tag is one byte
+    unsigned char bytes [11] = { (unsigned char) (field << 3) };
+    size_t bytes_count = 1;
     do {
-        field [field_size++] = (unsigned char)((queued_ns & 0x7F) | (queued_ns > 0x7F ? 0x80 : 0));
-        queued_ns >>= 7;
-    } while (queued_ns);
+        bytes [bytes_count++] = (unsigned char) ((value & 0x7F) | (value > 0x7F ? 0x80 : 0));
+        value >>= 7;
+    } while (value);
     size_t size = zmq_msg_size (header);
-    if (size + field_size > GPB_HEADER_MAX_SIZE)
+    if (size + bytes_count > GPB_HEADER_MAX_SIZE)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
                               "a header of %zu bytes: nothing fits behind it", size);
     zmq_msg_t longer;
-    if (zmq_msg_init_size (&longer, size + field_size) < 0)
+    if (zmq_msg_init_size (&longer, size + bytes_count) < 0)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a header of %zu bytes",
-                              size + field_size);
+                              size + bytes_count);
     memcpy (zmq_msg_data (&longer), zmq_msg_data (header), size);
-    memcpy ((unsigned char *)zmq_msg_data (&longer) + size, field, field_size);
+    memcpy ((unsigned char *) zmq_msg_data (&longer) + size, bytes, bytes_count);
     zmq_msg_move (header, &longer);
     zmq_msg_close (&longer);
     return GPB_OK;
+}
+
+bool
+gpb_codec_peek_reply (const zmq_msg_t *header, gpb_status_t *status_p, bool *has_memory_p,
+                      uint64_t *available_memory_p)
+{
+    const unsigned char *bytes = zmq_msg_data ((zmq_msg_t *) header);
+    size_t end = zmq_msg_size (header), at = 0;
+    *status_p = GPB_OK;
+    *has_memory_p = false;
+    while (at < end) {
+        s_field_t field;
+        if (!s_read_field (bytes, end, &at, &field))
+            return false;
+        if (field.field == STATUS_FIELD && field.wire_type == 0)
+            *status_p = (gpb_status_t) field.value;
+        else if (field.field == GPB_REPLY_AVAILABLE_MEMORY && field.wire_type == 0) {
+            *has_memory_p = true;
+            *available_memory_p = field.value;
+        }
+    }
+    return true;
 }

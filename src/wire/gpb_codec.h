@@ -35,9 +35,19 @@ const Gpb__V1__Reply *gpb_codec_reply (gpb_codec_t *self, const zmq_msg_t *heade
 //  Packs a message into a frame, which must be initialised; its old content is closed.
 gpb_status_t gpb_codec_pack (const ProtobufCMessage *message, zmq_msg_t *frame, gpb_error_t *error);
 
-//  A reply's header with Reply.queued_ns behind it: protobuf takes the last value of a field, so
-//  the rest needs no unpacking.
-gpb_status_t gpb_codec_append_queued (zmq_msg_t *header, uint64_t queued_ns, gpb_error_t *error);
+//  Puts one more number behind a packed reply: protobuf takes the last value of a field, so the
+//  rest needs no unpacking. The fields that are set this way, by their numbers in gpb.proto.
+#define GPB_REPLY_ID 2
+#define GPB_REPLY_QUEUED_NS 5
+#define GPB_REPLY_AVAILABLE_MEMORY 6
+
+gpb_status_t gpb_codec_append (zmq_msg_t *header, unsigned field, uint64_t value,
+                               gpb_error_t *error);
+
+//  What a broker needs of a reply, without unpacking it: its status and, where it is there, the
+//  device's available memory. False for what is no protobuf.
+bool gpb_codec_peek_reply (const zmq_msg_t *header, gpb_status_t *status_p, bool *has_memory_p,
+                           uint64_t *available_memory_p);
 
 //  Whether text is valid UTF-8 of size bytes without a NUL.
 bool gpb_codec_text_ok (const void *text, size_t size);

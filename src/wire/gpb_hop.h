@@ -18,9 +18,12 @@
 
 #define GPB_HOP_MAGIC 0x31706F48u    //  "Hop1"
 
+#define GPB_HOP_INPROC 1    //  the client is in the broker's process
+
 typedef struct {
     uint32_t magic;
-    uint32_t attempt;       //  0 for the first
+    uint16_t attempt;       //  0 for the first
+    uint16_t flags;         //  GPB_HOP_*
     uint32_t slot;          //  in the sender's book
     uint32_t generation;    //  of that slot: a late reply to an earlier use of it is known by this
     uint64_t owner;    //  the client's connection, as the sender numbers it; 0: the sender itself

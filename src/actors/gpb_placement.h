@@ -1,0 +1,96 @@
+//  gpb_placement - a node's devices as its broker sees them, the queues before them, and who gets
+//  what
+//
+//  Requests wait here, not in the devices: one is handed over only when a device that may have it
+//  has a credit, so that the first device to be free takes the next request. A credit covers what
+//  is worth having on the device: at least 2 requests (one computes while the next is handed over),
+//  at most 64, and between them as many as 1 ms holds, by the device's own pace. Where several
+//  devices have a credit, the least expected wait wins, then the most available memory.
+//
+//  A queue holds the requests that the same set of devices may have, in the order in which they
+//  came; a device takes the one that came first among the heads of its queues. So what is bound to
+//  one device blocks nobody who is not. Pure logic, no sockets; one thread: the broker's.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_PLACEMENT_H_INCLUDED
+#define GPB_PLACEMENT_H_INCLUDED
+
+#include "gpb_book.h"
+#include "gpb_histogram.h"
+#include "gpb_kernel.h"
+
+#define GPB_PLACEMENT_DEVICES_MAX 64    //  a set of them is a word
+
+typedef enum {
+    GPB_DEVICE_STARTING,
+    GPB_DEVICE_READY,
+    GPB_DEVICE_LOST,
+    GPB_DEVICE_STOPPING
+} gpb_device_state_t;
+
+typedef struct {
+    gpb_device_info_t info;    //  zeros until it is READY
+    char backend [32];
+    gpb_device_state_t state;
+    char reason [512];            //  why, where it is not READY
+    uint64_t available_memory;    //  bytes, as it said last
+    uint32_t in_flight;           //  requests that it has
+    uint64_t queue_depth;         //  requests that wait and that it may get
+    uint64_t service_ns;    //  smoothed time between two answers while it is busy; 0: not known yet
+    uint64_t last_answer_ns;
+    uint64_t processed, failed;
+    gpb_histogram_t latency;    //  from receiving a request to its answer
+    gpb_histogram_minute_t latency_minute;
+} gpb_placed_device_t;
+
+typedef struct _gpb_placement_t gpb_placement_t;
+
+gpb_placement_t *gpb_placement_new (unsigned devices, gpb_error_t *error);
+void gpb_placement_destroy (gpb_placement_t **self_p);
+
+unsigned gpb_placement_devices (const gpb_placement_t *self);
+gpb_placed_device_t *gpb_placement_device (gpb_placement_t *self, unsigned index);
+
+//  What a request asks of its device.
+typedef struct {
+    bool has_device;
+    uint64_t device;               //  this one and no other
+    const gpb_kernel_t *kernel;    //  its capabilities; NULL: none
+    char *const *require;          //  more capabilities
+    size_t require_count;
+    uint64_t memory;    //  bytes
+} gpb_constraints_t;
+
+//  The set of devices that fit, bit by bit. NOT_FOUND: no such device; UNAVAILABLE: it is lost, or
+//  the node has none (notice says why); FAILED_PRECONDITION: none has the capabilities;
+//  RESOURCE_EXHAUSTED: none has the memory; each device and its reason is named.
+gpb_status_t gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints,
+                                const char *notice, uint64_t *devices_p, gpb_error_t *error);
+
+//  Puts an entry, whose devices are set, at the end of its queue. RESOURCE_EXHAUSTED when memory
+//  runs out.
+gpb_status_t gpb_placement_queue (gpb_placement_t *self, gpb_entry_t *entry, gpb_error_t *error);
+
+//  Takes an entry that waits out of its queue.
+void gpb_placement_unqueue (gpb_placement_t *self, gpb_entry_t *entry);
+
+//  The next entry to hand over, out of its queue now, and counted as in flight on its device
+//  (entry->device). NULL: nothing that waits has a device with a credit.
+gpb_entry_t *gpb_placement_next (gpb_placement_t *self, uint64_t now_ns);
+
+//  What the device at hand has answered: its credit is back, and its pace is measured. For a
+//  request that did not pass through gpb_placement_next, count it in with gpb_placement_took first.
+void gpb_placement_took (gpb_placement_t *self, gpb_entry_t *entry, unsigned device,
+                         uint64_t now_ns);
+void gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok,
+                             uint64_t now_ns);
+
+//  Requests that wait, and their bytes.
+uint64_t gpb_placement_depth (const gpb_placement_t *self);
+uint64_t gpb_placement_size (const gpb_placement_t *self);
+
+//  One that waits in a queue for this device, or NULL: to answer what a lost device leaves behind.
+gpb_entry_t *gpb_placement_stranded (gpb_placement_t *self);
+
+#endif
