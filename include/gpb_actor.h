@@ -7,17 +7,17 @@
 //      gpb_config_t *config = gpb_config_new ();
 //      zactor_t *node = zactor_new (gpb_actor, config);
 //      zstr_sendx (node, "BIND", "inproc://gpu", NULL);    // "OK" and the endpoint come back
-//      zstr_sendx (node, "START", NULL);                   // "OK" and "" come back: it serves
 //      ...
 //      zactor_destroy (&node);                             // drains, and stops
 //
 //  config may be NULL for the defaults; it is borrowed until zactor_new returns. Every command is
 //  answered with two frames: a status by name, "OK" or, say, "UNAVAILABLE", and a text.
 //
-//      BIND endpoint       the endpoint as it is bound, with the port where "*" was asked for; or
-//                          why it could not be. May be sent again, also while the node serves.
-//      START               starts the devices. Comes back when the node serves: a node without a
-//                          device does too, and says so to `gpb devices`.
+//      START               starts the devices; comes back when they take requests. A node without a
+//                          device starts too, and says so to `gpb devices`. Sent again, it is OK.
+//      BIND endpoint       starts the node where that has not been said, and answers with the
+//                          endpoint as it is bound, with the port where "*" was asked for; or why
+//                          it could not be. May be sent again, also while the node serves.
 //      CONFIGURE key value sets a key before START; FAILED_PRECONDITION after it.
 //      $TERM               from zactor_destroy: refuses new requests as UNAVAILABLE, waits at most
 //                          `drain_ms` for what is accepted, answers what is then left UNAVAILABLE.

@@ -62,10 +62,8 @@ gpb_book_destroy (gpb_book_t **self_p)
         return;
     *self_p = NULL;
     for (size_t chunk = 0; chunk < self->chunks_count; chunk++) {
-        for (size_t index = 0; index < CHUNK_ENTRIES; index++) {
+        for (size_t index = 0; index < CHUNK_ENTRIES; index++)
             gpb_message_clear (&self->chunks [chunk][index].message);
-            gpb_free (self->chunks [chunk][index].failure);
-        }
         gpb_free (self->chunks [chunk]);
     }
     gpb_free (self->chunks);
@@ -124,7 +122,6 @@ gpb_book_enter (gpb_book_t *self, gpb_call_t *call, gpb_error_t *error)
     entry->sent_ns = 0;
     entry->size = zmq_msg_size (&call->message->header) + gpb_message_payload_size (call->message);
     entry->answered = false;
-    entry->waits_for = 0;
     zhashx_insert (self->by_key, &entry->key, entry);
     entry->client_previous = NULL;
     entry->client_next = connection->data;
@@ -166,8 +163,6 @@ gpb_book_close (gpb_book_t *self, gpb_entry_t *entry)
     gpb_book_answered (self, entry);
     gpb_book_orphan (entry);
     gpb_message_clear (&entry->message);
-    gpb_free (entry->failure);
-    entry->failure = NULL;
     entry->generation++;
     entry->queue_previous = NULL;
     entry->queue_next = self->free;

@@ -51,7 +51,7 @@ void gpb_book_destroy (gpb_book_t **self_p);
 //  call's.
 gpb_entry_t *gpb_book_enter (gpb_book_t *self, gpb_call_t *call, gpb_error_t *error);
 
-//  Frees an entry, which must be in no queue.
+//  Frees an entry, which must be in no queue, and have no registration any more.
 void gpb_book_close (gpb_book_t *self, gpb_entry_t *entry);
 
 //  From now on it counts as answered: it has no deadline any more, and its id is free.

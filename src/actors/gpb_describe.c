@@ -13,6 +13,7 @@
 
 #include "gpb_alloc.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void
@@ -83,11 +84,24 @@ gpb_describe_kernel (gpb_described_kernel_t *self, const gpb_kernel_t *kernel)
         self->sources [message->n_sources++] = (char *) name;
 }
 
-gpb_status_t
-gpb_describe_kernels (gpb_kernels_t *kernels, const char *id,
-                      void (*send) (void *self, Gpb__V1__KernelList *list), void *self,
-                      gpb_error_t *error)
+//  The messages of a list; each entry of messages points to one of described.
+static void
+s_answer_list (gpb_service_t *service, gpb_call_t *call, Gpb__V1__Kernel **messages, size_t count)
 {
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__KernelList list = GPB__V1__KERNEL_LIST__INIT;
+    list.n_kernels = count;
+    list.kernels = messages;
+    reply.body_case = GPB__V1__REPLY__BODY_KERNELS;
+    reply.kernels = &list;
+    gpb_call_reply (service, call, &reply);
+}
+
+void
+gpb_answer_kernels (gpb_service_t *service, gpb_call_t *call, gpb_kernels_t *kernels)
+{
+    const char *id = call->request->kernels->kernel;
+    gpb_error_t error = { GPB_OK, "" };
     size_t count = 0;
     if (id [0] == 0)
         while (gpb_kernels_at (kernels, count))
@@ -95,28 +109,52 @@ gpb_describe_kernels (gpb_kernels_t *kernels, const char *id,
     else if (gpb_kernels_lookup (kernels, id))
         count = 1;
     else
-        return gpb_error_set (error, GPB_NOT_FOUND, "there is no kernel %s", id);
+        gpb_error_set (&error, GPB_NOT_FOUND, "there is no kernel %s", id);
 
     gpb_described_kernel_t *described = gpb_alloc (count, sizeof *described);
     Gpb__V1__Kernel **messages = gpb_alloc (count, sizeof *messages);
-    gpb_status_t status = GPB_OK;
-    if (described && messages) {
-        for (size_t index = 0; index < count; index++) {
-            gpb_describe_kernel (&described [index], id [0] ? gpb_kernels_lookup (kernels, id)
-                                                            : gpb_kernels_at (kernels, index));
-            messages [index] = &described [index].message;
-        }
-        Gpb__V1__KernelList list = GPB__V1__KERNEL_LIST__INIT;
-        list.n_kernels = count;
-        list.kernels = messages;
-        send (self, &list);
+    if (error.status == GPB_OK && (!described || !messages))
+        gpb_error_set (&error, GPB_RESOURCE_EXHAUSTED, "no memory to list %zu kernels", count);
+    for (size_t index = 0; error.status == GPB_OK && index < count; index++) {
+        gpb_describe_kernel (&described [index], id [0] ? gpb_kernels_lookup (kernels, id)
+                                                        : gpb_kernels_at (kernels, index));
+        messages [index] = &described [index].message;
     }
+    if (error.status == GPB_OK)
+        s_answer_list (service, call, messages, count);
     else
-        status =
-            gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory to list %zu kernels", count);
+        gpb_call_refuse (service, call, &error);
     gpb_free (described);
     gpb_free (messages);
-    return status;
+}
+
+static void
+s_copy (char *target, size_t size, const char *text)
+{
+    snprintf (target, size, "%s", text);
+}
+
+void
+gpb_describe_read (gpb_device_info_t *info, char *backend, size_t backend_size,
+                   const Gpb__V1__Device *message)
+{
+    memset (info, 0, sizeof *info);
+    s_copy (info->name, sizeof info->name, message->name);
+    s_copy (info->vendor, sizeof info->vendor, message->vendor);
+    s_copy (info->driver, sizeof info->driver, message->driver);
+    s_copy (info->architecture, sizeof info->architecture, message->architecture);
+    s_copy (info->type, sizeof info->type, message->type);
+    s_copy (backend, backend_size, message->backend);
+    info->compute_units = message->compute_units;
+    info->clock_mhz = message->clock_mhz;
+    info->total_memory = message->total_memory;
+    info->max_allocation = message->max_allocation;
+    info->local_memory = message->local_memory;
+    info->max_work_group_size = message->max_work_group_size;
+    info->shares_host_memory = message->shares_host_memory;
+    for (size_t index = 0; index < message->n_capabilities && index < GPB_CAPABILITIES_MAX; index++)
+        s_copy (info->capabilities [info->capabilities_count++], GPB_CAPABILITY_SIZE,
+                message->capabilities [index]);
 }
 
 void
@@ -132,23 +170,31 @@ gpb_describe_latency (Gpb__V1__Latency *message, const gpb_histogram_t *histogra
     message->max_ns = histogram->max_ns;
 }
 
-gpb_status_t
-gpb_describe_hello (Gpb__V1__HelloReply *message, const Gpb__V1__Hello *hello, const char *node,
-                    uint64_t max_frame_size, gpb_error_t *error)
+void
+gpb_answer_hello (gpb_service_t *service, gpb_call_t *call, const char *node,
+                  uint64_t max_frame_size)
 {
+    const Gpb__V1__Hello *hello = call->request->hello;
     bool says = hello->oldest_version || hello->newest_version;
     if (says
         && (hello->oldest_version > GPB_PROTOCOL_VERSION
             || hello->newest_version < GPB_PROTOCOL_VERSION))
-        return gpb_error_set (error, GPB_UNIMPLEMENTED,
-                              "versions %u to %u: this node speaks version %d",
-                              hello->oldest_version, hello->newest_version, GPB_PROTOCOL_VERSION);
-    gpb__v1__hello_reply__init (message);
-    message->version = GPB_PROTOCOL_VERSION;
-    message->node = (char *) node;
-    message->release = (char *) PACKAGE_VERSION;
-    message->max_frame_size = max_frame_size;
-    message->max_frames = GPB_PAYLOADS_MAX;
-    message->max_inline_size = GPB_INLINE_MAX_SIZE;
-    return GPB_OK;
+    {
+        gpb_error_t error;
+        gpb_error_set (&error, GPB_UNIMPLEMENTED, "versions %u to %u: this node speaks version %d",
+                       hello->oldest_version, hello->newest_version, GPB_PROTOCOL_VERSION);
+        gpb_call_refuse (service, call, &error);
+        return;
+    }
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__HelloReply body = GPB__V1__HELLO_REPLY__INIT;
+    body.version = GPB_PROTOCOL_VERSION;
+    body.node = (char *) node;
+    body.release = (char *) PACKAGE_VERSION;
+    body.max_frame_size = max_frame_size;
+    body.max_frames = GPB_PAYLOADS_MAX;
+    body.max_inline_size = GPB_INLINE_MAX_SIZE;
+    reply.body_case = GPB__V1__REPLY__BODY_HELLO;
+    reply.hello = &body;
+    gpb_call_reply (service, call, &reply);
 }

@@ -11,9 +11,7 @@
 #include "gpb_backend.h"
 #include "gpb_histogram.h"
 #include "gpb_kernel.h"
-#include "gpb_message.h"
-
-#include "gpb.pb-c.h"
+#include "gpb_service.h"
 
 typedef struct {
     Gpb__V1__Device message;
@@ -36,16 +34,17 @@ typedef struct {
 
 void gpb_describe_kernel (gpb_described_kernel_t *self, const gpb_kernel_t *kernel);
 
-//  Fills a kernel list's reply from a set of packages and hands it to `send`; the kernel named, or
-//  all where it is empty. NOT_FOUND where there is none of that name.
-gpb_status_t gpb_describe_kernels (gpb_kernels_t *kernels, const char *id,
-                                   void (*send) (void *self, Gpb__V1__KernelList *list), void *self,
-                                   gpb_error_t *error);
+//  Answers a request for kernels from a set of packages.
+void gpb_answer_kernels (gpb_service_t *service, gpb_call_t *call, gpb_kernels_t *kernels);
+
+//  Answers a hello: what this end speaks, in the range that the client speaks.
+void gpb_answer_hello (gpb_service_t *service, gpb_call_t *call, const char *node,
+                       uint64_t max_frame_size);
+
+//  The other way round: what a device's own message says it is.
+void gpb_describe_read (gpb_device_info_t *info, char *backend, size_t backend_size,
+                        const Gpb__V1__Device *message);
 
 void gpb_describe_latency (Gpb__V1__Latency *message, const gpb_histogram_t *histogram);
-
-//  What a hello is answered with; UNIMPLEMENTED where no version is common.
-gpb_status_t gpb_describe_hello (Gpb__V1__HelloReply *message, const Gpb__V1__Hello *hello,
-                                 const char *node, uint64_t max_frame_size, gpb_error_t *error);
 
 #endif

@@ -570,50 +570,19 @@ s_handle_stats (void *actor, gpb_call_t *call)
     gpb_call_reply (self->service, call, &reply);
 }
 
-typedef struct {
-    self_t *self;
-    gpb_call_t *call;
-} s_listing_t;
-
-static void
-s_send_kernels (void *listing_p, Gpb__V1__KernelList *list)
-{
-    s_listing_t *listing = listing_p;
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_KERNELS;
-    reply.kernels = list;
-    gpb_call_reply (listing->self->service, listing->call, &reply);
-}
-
 static void
 s_handle_kernels (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
-    gpb_error_t error;
-    s_listing_t listing = { .self = self, .call = call };
-    if (gpb_describe_kernels (gpb_programs_kernels (self->programs), call->request->kernels->kernel,
-                              s_send_kernels, &listing, &error)
-        != GPB_OK)
-        gpb_call_refuse (self->service, call, &error);
+    gpb_answer_kernels (self->service, call, gpb_programs_kernels (self->programs));
 }
 
 static void
 s_handle_hello (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
-    gpb_error_t error;
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__HelloReply hello;
-    if (gpb_describe_hello (&hello, call->request->hello, self->node,
-                            gpb_config_number (self->config, "max_frame_size"), &error)
-        != GPB_OK)
-    {
-        gpb_call_refuse (self->service, call, &error);
-        return;
-    }
-    reply.body_case = GPB__V1__REPLY__BODY_HELLO;
-    reply.hello = &hello;
-    gpb_call_reply (self->service, call, &reply);
+    gpb_answer_hello (self->service, call, self->node,
+                      gpb_config_number (self->config, "max_frame_size"));
 }
 
 static void

@@ -22,6 +22,7 @@ struct _gpb_service_t {
     gpb_codec_t *codec;
     gpb_handler_fn *handlers [HANDLERS_MAX];    //  by kind
     void *actor;
+    gpb_command_fn *command;    //  of the actor, beside BIND and $TERM
     uint64_t default_timeout_ns, max_timeout_ns;
     gpb_error_t refusal;    //  GPB_OK: requests are served
 };
@@ -102,6 +103,12 @@ s_is_served_always (Gpb__V1__Request__BodyCase kind)
     return kind == GPB__V1__REQUEST__BODY_GOODBYE || kind == GPB__V1__REQUEST__BODY_CANCEL;
 }
 
+static bool
+s_takes_payloads (Gpb__V1__Request__BodyCase kind)
+{
+    return kind == GPB__V1__REQUEST__BODY_EXECUTE || kind == GPB__V1__REQUEST__BODY_WRITE;
+}
+
 static void
 s_handle (gpb_service_t *self, gpb_message_t *message, gpb_connection_t *connection)
 {
@@ -123,6 +130,13 @@ s_handle (gpb_service_t *self, gpb_message_t *message, gpb_connection_t *connect
         gpb_error_set (&error, GPB_UNIMPLEMENTED,
                        "requests with body %d are not served at this endpoint",
                        (int) request->body_case);
+        gpb_service_refuse (self, connection, message, id, &error);
+        return;
+    }
+    if (message->payloads_count && !s_takes_payloads (request->body_case)) {
+        gpb_error_set (&error, GPB_INVALID_ARGUMENT,
+                       "%zu payload frames came with a request that takes none",
+                       message->payloads_count);
         gpb_service_refuse (self, connection, message, id, &error);
         return;
     }
@@ -285,62 +299,57 @@ s_bind (gpb_service_t *self, const char *endpoint, gpb_error_t *error)
     return status == GPB_OK ? gpb_error_set (error, GPB_OK, "%s", bound) : status;
 }
 
-//  The words of one command; the count is 0 where the pipe was interrupted.
-static size_t
-s_words (zsock_t *pipe, char *words [WORDS_MAX + 1])
+bool
+gpb_pipe_serve (zsock_t *pipe, gpb_command_fn *command, void *self)
 {
+    char *words [WORDS_MAX + 1] = { NULL };
     size_t count = 0;
     zmsg_t *message = zmsg_recv (pipe);
     while (message && count < WORDS_MAX && zmsg_size (message) > 0)
         words [count++] = zmsg_popstr (message);
     zmsg_destroy (&message);
-    words [count] = NULL;
-    return count;
+
+    bool go_on = count > 0 && !streq (words [0], "$TERM");
+    if (go_on) {
+        gpb_error_t error = { GPB_OK, "" };
+        gpb_status_t status = command (self, words, count, &error);
+        gpb_pipe_answer (pipe, status, error.text);
+    }
+    for (size_t index = 0; index < count; index++)
+        zstr_free (&words [index]);
+    return go_on;
 }
 
-static bool
-s_is_end (char **words)
+static gpb_status_t
+s_command_refuse (void *reason_p, char **words, size_t count, gpb_error_t *error)
 {
-    return !words [0] || streq (words [0], "$TERM");
-}
-
-static void
-s_words_free (char **words)
-{
-    for (; *words; words++)
-        zstr_free (words);
+    (void) words;
+    (void) count;
+    const gpb_error_t *reason = reason_p;
+    return gpb_error_set (error, reason->status, "%s", reason->text);
 }
 
 bool
 gpb_pipe_refuse (zsock_t *pipe, const gpb_error_t *reason)
 {
-    char *words [WORDS_MAX + 1];
-    s_words (pipe, words);
-    bool go_on = !s_is_end (words);
-    if (go_on)
-        gpb_pipe_answer (pipe, reason->status, reason->text);
-    s_words_free (words);
-    return go_on;
+    return gpb_pipe_serve (pipe, s_command_refuse, (void *) reason);
+}
+
+static gpb_status_t
+s_command (void *service, char **words, size_t count, gpb_error_t *error)
+{
+    gpb_service_t *self = service;
+    if (count == 2 && streq (words [0], "BIND"))
+        return s_bind (self, words [1], error);
+    if (self->command)
+        return self->command (self->actor, words, count, error);
+    return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s: expected BIND ENDPOINT or $TERM",
+                          words [0]);
 }
 
 bool
 gpb_service_command (gpb_service_t *self, zsock_t *pipe, gpb_command_fn *command)
 {
-    char *words [WORDS_MAX + 1];
-    size_t count = s_words (pipe, words);
-    bool go_on = !s_is_end (words);
-    if (go_on) {
-        gpb_error_t error = { GPB_OK, "" };
-        gpb_status_t status;
-        if (count == 2 && streq (words [0], "BIND"))
-            status = s_bind (self, words [1], &error);
-        else if (command)
-            status = command (self->actor, words, count, &error);
-        else
-            status = gpb_error_set (&error, GPB_INVALID_ARGUMENT,
-                                    "%s: expected BIND ENDPOINT or $TERM", words [0]);
-        gpb_pipe_answer (pipe, status, error.text);
-    }
-    s_words_free (words);
-    return go_on;
+    self->command = command;
+    return gpb_pipe_serve (pipe, s_command, self);
 }

@@ -87,7 +87,10 @@ void gpb_call_reply (gpb_service_t *self, gpb_call_t *call, Gpb__V1__Reply *repl
 //  interrupted. command may be NULL.
 bool gpb_service_command (gpb_service_t *self, zsock_t *pipe, gpb_command_fn *command);
 
-//  The same for an actor that could not start: every command but $TERM is answered with the reason.
+//  The same for an actor whose commands are its own.
+bool gpb_pipe_serve (zsock_t *pipe, gpb_command_fn *command, void *self);
+
+//  The same for one that could not start: every command but $TERM is answered with the reason.
 bool gpb_pipe_refuse (zsock_t *pipe, const gpb_error_t *reason);
 
 //  Answers a command of a pipe by two frames: a status by name, and a text.

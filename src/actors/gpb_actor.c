@@ -1,0 +1,144 @@
+//  gpb_actor - a node: all GPUs of one machine behind one ROUTER
+//
+//  Starts the others and stops them in the opposite order: it looks for devices, starts a
+//  gpb_device for each (all open their devices at the same time), and tells the broker of each
+//  whether it serves or why not. A device that could not be opened leaves a node with the others; a
+//  node without any still serves, and says why. No endpoint is bound before that, so that a client
+//  that finds one finds the devices too.
+//
+//  $TERM goes to the broker first, which drains: only then are the devices stopped.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_actor.h"
+
+#include "gpb_alloc.h"
+#include "gpb_backends.h"
+#include "gpb_broker.h"
+#include "gpb_device.h"
+#include "gpb_placement.h"
+#include "gpb_service.h"
+
+#define NOTICES_MAX 64
+
+typedef struct {
+    gpb_config_t *config;
+    zactor_t *broker;    //  NULL before START
+    zactor_t *devices [GPB_PLACEMENT_DEVICES_MAX];
+} self_t;
+
+//  ---------------------------------------------------------------------------------------------------------
+//  START
+
+//  All devices open at once: every BIND is sent before the first answer is waited for.
+static void
+s_start_devices (self_t *self, unsigned count)
+{
+    for (unsigned index = 0; index < count; index++) {
+        gpb_device_args_t args = { .config = self->config, .index = index };
+        self->devices [index] = zactor_new (gpb_device, &args);
+        char endpoint [64];
+        snprintf (endpoint, sizeof endpoint, "inproc://gpb-device-%p-%u", (void *) self, index);
+        zstr_sendx (self->devices [index], "BIND", endpoint, NULL);
+    }
+}
+
+//  Tells the broker of one device, once it is open or has failed to.
+static gpb_status_t
+s_introduce (self_t *self, unsigned index, gpb_error_t *error)
+{
+    char *status = NULL, *text = NULL;
+    zstr_recvx (self->devices [index], &status, &text, NULL);
+    char number [16];
+    snprintf (number, sizeof number, "%u", index);
+    gpb_status_t told;
+    if (status && streq (status, "OK"))
+        told = gpb_pipe_ask (self->broker, error, "DEVICE", number, text, NULL);
+    else {
+        zsys_warning ("device %u is lost: %s", index, text ? text : "interrupted");
+        zactor_destroy (&self->devices [index]);
+        told =
+            gpb_pipe_ask (self->broker, error, "LOST", number, text ? text : "interrupted", NULL);
+    }
+    zstr_free (&status);
+    zstr_free (&text);
+    return told;
+}
+
+static void
+s_stop (self_t *self)
+{
+    zactor_destroy (&self->broker);
+    for (unsigned index = 0; index < GPB_PLACEMENT_DEVICES_MAX; index++)
+        zactor_destroy (&self->devices [index]);
+}
+
+static gpb_status_t
+s_start (self_t *self, gpb_error_t *error)
+{
+    gpb_backends_t *backends =
+        gpb_backends_new (gpb_config_string (self->config, "backends"), error);
+    if (!backends)
+        return error->status;
+    unsigned count = gpb_backends_devices (backends);
+    if (count > GPB_PLACEMENT_DEVICES_MAX) {
+        zsys_warning ("%u devices: a node serves the first %d", count, GPB_PLACEMENT_DEVICES_MAX);
+        count = GPB_PLACEMENT_DEVICES_MAX;
+    }
+    const char *notices [NOTICES_MAX + 1] = { NULL };
+    for (unsigned number = 0; number < NOTICES_MAX; number++)
+        if (!(notices [number] = gpb_backends_notice_peek (backends, number)))
+            break;
+    gpb_broker_args_t args = { .config = self->config, .devices = count, .notices = notices };
+    self->broker = zactor_new (gpb_broker, &args);
+    s_start_devices (self, count);
+    gpb_status_t status = GPB_OK;
+    for (unsigned index = 0; index < count; index++) {
+        gpb_error_t failure;
+        if (s_introduce (self, index, &failure) != GPB_OK && status == GPB_OK)
+            status = gpb_error_set (error, failure.status, "%s", failure.text);
+    }
+    gpb_backends_destroy (&backends);
+    if (status != GPB_OK)
+        s_stop (self);
+    return status;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Commands
+
+static gpb_status_t
+s_command (void *actor, char **words, size_t count, gpb_error_t *error)
+{
+    self_t *self = actor;
+    bool is_bind = count == 2 && streq (words [0], "BIND");
+    bool is_start = count == 1 && streq (words [0], "START");
+    if (is_bind || is_start) {
+        gpb_status_t status = self->broker ? GPB_OK : s_start (self, error);
+        if (status != GPB_OK || is_start)
+            return status;
+        return gpb_pipe_ask (self->broker, error, "BIND", words [1], NULL);
+    }
+    if (count == 3 && streq (words [0], "CONFIGURE")) {
+        if (self->broker)
+            return gpb_error_set (error, GPB_FAILED_PRECONDITION, "CONFIGURE comes before START");
+        return gpb_config_set (self->config, words [1], words [2], error);
+    }
+    return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                          "%s: expected START, BIND ENDPOINT, CONFIGURE KEY VALUE or $TERM",
+                          words [0]);
+}
+
+void
+gpb_actor (zsock_t *pipe, void *config)
+{
+    self_t self = { .config = config ? gpb_config_dup (config) : gpb_config_new () };
+    zsock_signal (pipe, 0);
+    gpb_error_t no_memory = { GPB_RESOURCE_EXHAUSTED, "no memory for a node" };
+    bool go_on = true;
+    while (go_on)
+        go_on = self.config ? gpb_pipe_serve (pipe, s_command, &self)
+                            : gpb_pipe_refuse (pipe, &no_memory);
+    s_stop (&self);
+    gpb_config_destroy (&self.config);
+}

@@ -1,0 +1,804 @@
+//  gpb_broker - the public end of a node, as an actor
+//
+//  Owns the public ROUTER, the book of what is in flight, and the queues before the devices. It
+//  looks at a request's header, queues it, picks a device that fits when that has a credit, and
+//  forwards the frames as they came; a reply goes back the way its request came, with the time that
+//  it queued put behind its header. Payloads are never copied, and nothing here waits: sends that
+//  would are given up.
+//
+//  Every accepted request is answered once: by its device, or by the broker when its time is up,
+//  when its client takes it back, or when the node stops. A client that leaves takes its waiting
+//  requests along, and its devices are told, so that what it rented returns. A device's answer to a
+//  request that is answered already is dropped.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_broker.h"
+
+#include "gpb_alloc.h"
+#include "gpb_book.h"
+#include "gpb_clock.h"
+#include "gpb_describe.h"
+#include "gpb_lease.h"
+#include "gpb_placement.h"
+#include "gpb_registration.h"
+#include "gpb_report.h"
+#include "gpb_service.h"
+
+#include <inttypes.h>
+#include <limits.h>
+
+#define BATCH 128                  //  messages of one socket between two looks at the others
+#define FIGURES_NS GPB_NS_PER_S    //  between two questions to a device about its figures
+#define DEVICE_ANSWER_MS 10000     //  for a device that has just started to say what it is
+#define STOP_LINGER_MS 1000        //  for the last answers to leave over tcp
+#define NO_SLOT UINT32_MAX         //  in a hop: the broker's own request
+
+typedef struct {
+    zsock_t *pipe;
+    gpb_config_t *config;
+    gpb_error_t failure;    //  why there is no service
+    gpb_service_t *service;
+    gpb_router_t *router;    //  the service's
+    gpb_codec_t *codec;      //  for what devices say
+    gpb_book_t *book;
+    gpb_placement_t *placement;
+    gpb_kernels_t *kernels;
+    zsock_t *dealers [GPB_PLACEMENT_DEVICES_MAX];            //  to each device; NULL: it is lost
+    Gpb__V1__PoolStats pools [GPB_PLACEMENT_DEVICES_MAX];    //  as each device said last
+    char **notices;                                          //  ends in NULL
+    size_t notices_count;
+    char *node;
+    uint64_t started_ns;
+    uint64_t next_figures_ns;           //  when devices are asked next
+    uint64_t max_requests, max_size;    //  that may wait
+} self_t;
+
+//  ---------------------------------------------------------------------------------------------------------
+//  To and from devices
+
+static void
+s_send (self_t *self, unsigned device, const gpb_hop_t *hop, zmq_msg_t *header,
+        gpb_message_t *payloads)
+{
+    gpb_message_t message;
+    gpb_message_init (&message);
+    zmq_msg_init (&message.envelope [0]);
+    gpb_hop_write (&message.envelope [0], hop);
+    message.envelope_count = 1;
+    zmq_msg_move (&message.header, header);
+    for (size_t index = 0; payloads && index < payloads->payloads_count; index++) {
+        zmq_msg_init (&message.payloads [index]);
+        zmq_msg_move (&message.payloads [index], &payloads->payloads [index]);
+        zmq_msg_close (&payloads->payloads [index]);
+    }
+    if (payloads) {
+        message.payloads_count = payloads->payloads_count;
+        payloads->payloads_count = 0;
+    }
+    //  To a peer in this process, without a high-water mark: credits bound what is sent.
+    gpb_message_send (&message, zsock_resolve (self->dealers [device]), NULL);
+    gpb_message_clear (&message);
+}
+
+//  A request of the broker's own, in the name of a client or (0) of itself.
+static void
+s_send_own (self_t *self, unsigned device, uint64_t owner, Gpb__V1__Request *request)
+{
+    gpb_hop_t hop = {
+        .magic = GPB_HOP_MAGIC, .slot = NO_SLOT, .owner = owner, .remaining_ns = UINT64_MAX
+    };
+    zmq_msg_t header;
+    zmq_msg_init (&header);
+    request->version = GPB_PROTOCOL_VERSION;
+    if (gpb_codec_pack (&request->base, &header, NULL) == GPB_OK)
+        s_send (self, device, &hop, &header, NULL);
+    zmq_msg_close (&header);
+}
+
+static void
+s_ask_figures (self_t *self, unsigned device)
+{
+    Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
+    Gpb__V1__Stats stats = GPB__V1__STATS__INIT;
+    request.body_case = GPB__V1__REQUEST__BODY_STATS;
+    request.stats = &stats;
+    s_send_own (self, device, 0, &request);
+}
+
+static void
+s_forward (self_t *self, gpb_entry_t *entry, unsigned device, zmq_msg_t *header, uint64_t now_ns)
+{
+    uint64_t deadline_ns = entry->deadline.key;
+    gpb_hop_t hop = { .magic = GPB_HOP_MAGIC,
+                      .slot = entry->slot,
+                      .generation = entry->generation,
+                      .owner = entry->key.client,
+                      .flags =
+                          entry->connection && entry->connection->is_inproc ? GPB_HOP_INPROC : 0,
+                      .remaining_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0 };
+    s_send (self, device, &hop, header, &entry->message);
+}
+
+static void
+s_dispatch (self_t *self)
+{
+    if (gpb_placement_depth (self->placement) == 0)
+        return;
+    uint64_t now_ns = gpb_clock_ns ();
+    gpb_entry_t *entry;
+    while ((entry = gpb_placement_next (self->placement, now_ns)))
+        s_forward (self, entry, entry->device, &entry->message.header, now_ns);
+}
+
+//  Answers a request before its device does, or in its place. One that waited is closed; one that
+//  is on a device stays in the book until the device is done with it.
+static void
+s_answer_early (self_t *self, gpb_entry_t *entry, const gpb_error_t *error)
+{
+    bool is_waiting = !entry->sent_ns;
+    if (is_waiting)
+        gpb_placement_unqueue (self->placement, entry);
+    gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id, error);
+    if (is_waiting)
+        gpb_book_close (self->book, entry);
+    else
+        gpb_book_answered (self->book, entry);
+}
+
+static void s_registration_answer (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header);
+
+static void
+s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message_t *message)
+{
+    gpb_status_t status = GPB_INTERNAL;
+    bool has_memory = false;
+    uint64_t available_memory = 0;
+    gpb_codec_peek_reply (&message->header, &status, &has_memory, &available_memory);
+    if (has_memory)
+        gpb_placement_device (self->placement, index)->available_memory = available_memory;
+    gpb_entry_t *entry = gpb_book_at (self->book, hop->slot, hop->generation);
+    if (!entry)
+        return;
+    if (entry->registration) {
+        s_registration_answer (self, entry, &message->header);
+        return;
+    }
+    gpb_placement_answered (self->placement, entry, status == GPB_OK, gpb_clock_ns ());
+    if (!entry->answered) {
+        gpb_codec_append (&message->header, GPB_REPLY_QUEUED_NS,
+                          entry->sent_ns - entry->received_ns, NULL);
+        zmq_msg_move (&entry->message.header, &message->header);
+        for (size_t payload = 0; payload < message->payloads_count; payload++)
+            gpb_message_add (&entry->message, &message->payloads [payload], NULL);
+        message->payloads_count = 0;
+        gpb_router_send (self->router, entry->connection, &entry->message);
+    }
+    gpb_book_close (self->book, entry);
+}
+
+static void
+s_handle_figures (self_t *self, unsigned index, const zmq_msg_t *header)
+{
+    const Gpb__V1__Reply *reply = gpb_codec_reply (self->codec, header, NULL);
+    if (!reply || reply->body_case != GPB__V1__REPLY__BODY_STATS || reply->stats->n_devices != 1)
+        return;
+    gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
+    device->available_memory = reply->stats->devices [0]->available_memory;
+    if (device->state == GPB_DEVICE_STARTING) {
+        gpb_describe_read (&device->info, device->backend, sizeof device->backend,
+                           reply->stats->devices [0]);
+        device->state = GPB_DEVICE_READY;
+    }
+    if (reply->stats->n_pools == 1) {
+        self->pools [index] = *reply->stats->pools [0];
+        self->pools [index].base.n_unknown_fields = 0;
+        self->pools [index].base.unknown_fields = NULL;
+    }
+}
+
+static void
+s_recv_from_device (self_t *self, unsigned index)
+{
+    gpb_message_t message;
+    gpb_message_init (&message);
+    for (size_t count = 0; count < BATCH; count++) {
+        if (gpb_message_recv (&message, zsock_resolve (self->dealers [index]), NULL) != GPB_OK)
+            break;
+        gpb_hop_t hop;
+        if (message.envelope_count != 1 || !gpb_hop_read (&message.envelope [0], &hop))
+            continue;
+        if (hop.slot == NO_SLOT)
+            s_handle_figures (self, index, &message.header);
+        else
+            s_handle_answer (self, index, &hop, &message);
+    }
+    gpb_message_clear (&message);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Work: execute and rent go where they fit, what names a handle goes to its device
+
+static const char *
+s_first_notice (self_t *self)
+{
+    return self->notices_count ? self->notices [0] : "no backend found one";
+}
+
+static gpb_status_t
+s_check_bounds (self_t *self, const gpb_call_t *call, gpb_error_t *error)
+{
+    uint64_t depth = gpb_placement_depth (self->placement);
+    uint64_t size = gpb_placement_size (self->placement);
+    if (depth >= self->max_requests)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                              "%" PRIu64
+                              " requests wait on this node, which is its bound: try again "
+                              "when some are answered",
+                              depth);
+    uint64_t more = gpb_message_payload_size (call->message);
+    if (more > self->max_size || size > self->max_size - more)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                              "%" PRIu64 " bytes wait on this node, and %" PRIu64
+                              " more are over its bound of %" PRIu64,
+                              size, more, self->max_size);
+    return GPB_OK;
+}
+
+//  Enters a request in the book and queues it for the devices that fit.
+static void
+s_accept (self_t *self, gpb_call_t *call, uint64_t devices)
+{
+    gpb_error_t error;
+    gpb_entry_t *entry = NULL;
+    if (s_check_bounds (self, call, &error) == GPB_OK)
+        entry = gpb_book_enter (self->book, call, &error);
+    if (!entry) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    entry->devices = devices;
+    if (gpb_placement_queue (self->placement, entry, &error) != GPB_OK) {
+        gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
+                            &error);
+        gpb_book_close (self->book, entry);
+        return;
+    }
+    s_dispatch (self);
+}
+
+//  The device of a handle joins those of a request's other handles.
+static gpb_status_t
+s_add_handle (self_t *self, uint64_t handle, bool *has_device_p, uint64_t *device_p,
+              gpb_error_t *error)
+{
+    unsigned device = gpb_handle_device (handle);
+    if (!gpb_placement_device (self->placement, device))
+        return gpb_error_set (error, GPB_NOT_FOUND,
+                              "no buffer with handle %016" PRIx64 " is rented by this connection",
+                              handle);
+    if (*has_device_p && *device_p != device)
+        return gpb_error_set (error, GPB_FAILED_PRECONDITION,
+                              "one request names device %" PRIu64
+                              " and a buffer of device %u: all must "
+                              "be on one",
+                              *device_p, device);
+    *has_device_p = true;
+    *device_p = device;
+    return GPB_OK;
+}
+
+static void
+s_place (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints)
+{
+    gpb_error_t error;
+    uint64_t devices;
+    if (gpb_placement_fit (self->placement, constraints, s_first_notice (self), &devices, &error)
+        == GPB_OK)
+        s_accept (self, call, devices);
+    else
+        gpb_call_refuse (self->service, call, &error);
+}
+
+static uint64_t
+s_add (uint64_t left, uint64_t right)
+{
+    return left + right >= left ? left + right : UINT64_MAX;
+}
+
+static void
+s_handle_execute (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    const Gpb__V1__Execute *request = call->request->execute;
+    gpb_error_t error;
+    gpb_constraints_t constraints = {
+        .has_device = request->placement_case == GPB__V1__EXECUTE__PLACEMENT_DEVICE,
+        .device = request->device,
+        .kernel = gpb_kernels_lookup (self->kernels, request->kernel),
+        .require = request->require,
+        .require_count = request->n_require,
+        .memory = s_add (request->memory, gpb_message_payload_size (call->message)),
+    };
+    gpb_status_t status = GPB_OK;
+    if (!constraints.kernel)
+        status = gpb_error_set (&error, GPB_NOT_FOUND, "there is no kernel %s", request->kernel);
+    for (size_t index = 0; status == GPB_OK && index < request->n_arguments; index++) {
+        const Gpb__V1__Argument *argument = request->arguments [index];
+        if (argument->value_case == GPB__V1__ARGUMENT__VALUE_BUFFER)
+            status = s_add_handle (self, argument->buffer->handle, &constraints.has_device,
+                                   &constraints.device, &error);
+        else if (argument->value_case == GPB__V1__ARGUMENT__VALUE_OUTPUT)
+            constraints.memory = s_add (constraints.memory, argument->output->size);
+    }
+    if (status == GPB_OK)
+        s_place (self, call, &constraints);
+    else
+        gpb_call_refuse (self->service, call, &error);
+}
+
+static void
+s_handle_rent (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    const Gpb__V1__Rent *request = call->request->rent;
+    gpb_constraints_t constraints = {
+        .has_device = request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE,
+        .device = request->device,
+        .require = request->require,
+        .require_count = request->n_require,
+        .memory = request->size,
+    };
+    s_place (self, call, &constraints);
+}
+
+//  Release, read, write, copy, map, unmap.
+static void
+s_handle_bound (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    const Gpb__V1__Request *request = call->request;
+    gpb_constraints_t constraints = { .has_device = false };
+    uint64_t handles [2];
+    size_t count = 1;
+    switch (request->body_case) {
+    case GPB__V1__REQUEST__BODY_RELEASE: handles [0] = request->release->handle; break;
+    case GPB__V1__REQUEST__BODY_READ: handles [0] = request->read->handle; break;
+    case GPB__V1__REQUEST__BODY_WRITE: handles [0] = request->write->handle; break;
+    case GPB__V1__REQUEST__BODY_MAP: handles [0] = request->map->handle; break;
+    case GPB__V1__REQUEST__BODY_UNMAP: handles [0] = request->unmap->handle; break;
+    default:
+        handles [0] = request->copy->source;
+        handles [count++] = request->copy->target;
+        break;
+    }
+    gpb_error_t error;
+    gpb_status_t status = GPB_OK;
+    for (size_t index = 0; status == GPB_OK && index < count; index++)
+        status = s_add_handle (self, handles [index], &constraints.has_device, &constraints.device,
+                               &error);
+    if (status == GPB_OK)
+        s_place (self, call, &constraints);
+    else
+        gpb_call_refuse (self->service, call, &error);
+}
+
+static void
+s_handle_cancel (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    uint64_t id = call->request->cancel->id;
+    gpb_error_t error;
+    gpb_entry_t *entry = gpb_book_find (self->book, call->connection->number, id);
+    if (!entry) {
+        gpb_error_set (&error, GPB_NOT_FOUND,
+                       "request %" PRIu64 " of this connection is not in flight", id);
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    gpb_error_set (&error, GPB_CANCELLED, "the client took the request back");
+    s_answer_early (self, entry, &error);
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__Done done = GPB__V1__DONE__INIT;
+    reply.body_case = GPB__V1__REPLY__BODY_CANCEL;
+    reply.cancel = &done;
+    gpb_call_reply (self->service, call, &reply);
+}
+
+static void
+s_handle_goodbye (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__Done done = GPB__V1__DONE__INIT;
+    reply.body_case = GPB__V1__REPLY__BODY_GOODBYE;
+    reply.goodbye = &done;
+    gpb_connection_t *connection = call->connection;
+    gpb_call_reply (self->service, call, &reply);
+    gpb_router_end (self->router, connection);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Kernels that come over the wire
+
+static void
+s_registration_round (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header)
+{
+    uint64_t now_ns = gpb_clock_ns ();
+    entry->sent_ns = now_ns;
+    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++) {
+        if (gpb_placement_device (self->placement, device)->state != GPB_DEVICE_READY)
+            continue;
+        zmq_msg_t copy;
+        zmq_msg_init (&copy);
+        zmq_msg_copy (&copy, (zmq_msg_t *) header);
+        s_forward (self, entry, device, &copy, now_ns);
+        zmq_msg_close (&copy);
+        entry->registration->waits_for++;
+    }
+}
+
+static void
+s_registration_end (self_t *self, gpb_entry_t *entry)
+{
+    gpb_error_t error;
+    gpb_status_t status = gpb_registration_finish (entry->registration, self->kernels, &error);
+    if (!entry->answered && status != GPB_OK)
+        gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
+                            &error);
+    else if (!entry->answered) {
+        Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+        Gpb__V1__Done done = GPB__V1__DONE__INIT;
+        reply.id = entry->key.id;
+        reply.body_case = GPB__V1__REPLY__BODY_REGISTER_KERNEL;
+        reply.register_kernel = &done;
+        gpb_service_reply (self->service, entry->connection, &entry->message, &reply);
+    }
+    gpb_registration_destroy (&entry->registration);
+    gpb_book_close (self->book, entry);
+}
+
+//  Goes on where no device is waited for any more: a node whose devices are all lost takes the
+//  kernel as it is.
+static void
+s_registration_step (self_t *self, gpb_entry_t *entry)
+{
+    if (entry->registration->waits_for == 0 && gpb_registration_goes_on (entry->registration))
+        s_registration_round (self, entry, &entry->registration->commit);
+    if (entry->registration->waits_for == 0)
+        s_registration_end (self, entry);
+}
+
+static void
+s_registration_answer (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header)
+{
+    gpb_registration_answer (entry->registration, gpb_codec_reply (self->codec, header, NULL));
+    s_registration_step (self, entry);
+}
+
+static void
+s_handle_register (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    gpb_registration_t *registration =
+        gpb_registration_new (self->config, self->kernels, call, &error);
+    gpb_entry_t *entry = registration ? gpb_book_enter (self->book, call, &error) : NULL;
+    if (!entry) {
+        gpb_registration_destroy (&registration);
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    entry->registration = registration;
+    s_registration_round (self, entry, &registration->check);
+    s_registration_step (self, entry);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  What the node is and has
+
+//  What the reports are made of.
+static gpb_report_t
+s_report (self_t *self)
+{
+    return (gpb_report_t){ .node = self->node,
+                           .placement = self->placement,
+                           .router = gpb_router_figures (self->router),
+                           .pools = self->pools,
+                           .notices = self->notices,
+                           .notices_count = self->notices_count,
+                           .started_ns = self->started_ns };
+}
+
+static void
+s_handle_devices (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_report_t report = s_report (self);
+    gpb_report_devices (&report, self->service, call);
+}
+
+static void
+s_handle_stats (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_report_t report = s_report (self);
+    gpb_report_stats (&report, self->service, call);
+}
+
+static void
+s_handle_health (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_report_t report = s_report (self);
+    gpb_report_health (&report, self->service, call);
+}
+
+static void
+s_handle_hello (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_answer_hello (self->service, call, self->node,
+                      gpb_config_number (self->config, "max_frame_size"));
+}
+
+static void
+s_handle_kernels (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_answer_kernels (self->service, call, self->kernels);
+}
+
+static const gpb_handler_t s_handlers [] = {
+    { GPB__V1__REQUEST__BODY_EXECUTE, s_handle_execute },
+    { GPB__V1__REQUEST__BODY_RENT, s_handle_rent },
+    { GPB__V1__REQUEST__BODY_RELEASE, s_handle_bound },
+    { GPB__V1__REQUEST__BODY_READ, s_handle_bound },
+    { GPB__V1__REQUEST__BODY_WRITE, s_handle_bound },
+    { GPB__V1__REQUEST__BODY_COPY, s_handle_bound },
+    { GPB__V1__REQUEST__BODY_MAP, s_handle_bound },
+    { GPB__V1__REQUEST__BODY_UNMAP, s_handle_bound },
+    { GPB__V1__REQUEST__BODY_CANCEL, s_handle_cancel },
+    { GPB__V1__REQUEST__BODY_GOODBYE, s_handle_goodbye },
+    { GPB__V1__REQUEST__BODY_HELLO, s_handle_hello },
+    { GPB__V1__REQUEST__BODY_HEALTH, s_handle_health },
+    { GPB__V1__REQUEST__BODY_DEVICES, s_handle_devices },
+    { GPB__V1__REQUEST__BODY_KERNELS, s_handle_kernels },
+    { GPB__V1__REQUEST__BODY_STATS, s_handle_stats },
+    { GPB__V1__REQUEST__BODY_REGISTER_KERNEL, s_handle_register },
+};
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Commands of the node
+
+static gpb_status_t
+s_command_device (self_t *self, unsigned index, const char *endpoint, gpb_error_t *error)
+{
+    zsock_t *dealer = zsock_new (ZMQ_DEALER);
+    zsock_set_linger (dealer, 0);
+    zsock_set_sndhwm (dealer, 0);
+    zsock_set_rcvhwm (dealer, 0);
+    if (zsock_connect (dealer, "%s", endpoint) != 0) {
+        zsock_destroy (&dealer);
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT, "cannot connect to %s", endpoint);
+    }
+    self->dealers [index] = dealer;
+    s_ask_figures (self, index);
+    //  The one place where the broker waits: at start, for a device that is open already.
+    zmq_pollitem_t item = { zsock_resolve (dealer), 0, ZMQ_POLLIN, 0 };
+    zmq_poll (&item, 1, DEVICE_ANSWER_MS);
+    s_recv_from_device (self, index);
+    if (gpb_placement_device (self->placement, index)->state != GPB_DEVICE_READY)
+        return gpb_error_set (error, GPB_UNAVAILABLE, "device %u did not say what it is", index);
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_command (void *actor, char **words, size_t count, gpb_error_t *error)
+{
+    self_t *self = actor;
+    bool is_device = streq (words [0], "DEVICE"), is_lost = streq (words [0], "LOST");
+    if (count != 3 || (!is_device && !is_lost))
+        return gpb_error_set (
+            error, GPB_INVALID_ARGUMENT,
+            "%s: expected BIND ENDPOINT, DEVICE INDEX ENDPOINT or LOST INDEX REASON", words [0]);
+    unsigned index = (unsigned) strtoul (words [1], NULL, 10);
+    gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
+    if (!device || self->dealers [index])
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT, "device %s: expected a new one below %u",
+                              words [1], gpb_placement_devices (self->placement));
+    if (is_device)
+        return s_command_device (self, index, words [2], error);
+    device->state = GPB_DEVICE_LOST;
+    snprintf (device->reason, sizeof device->reason, "%s", words [2]);
+    return gpb_error_set (error, GPB_OK, "%s", "");
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  The life of the actor
+
+static void
+s_copy_args (self_t *self, const gpb_broker_args_t *args)
+{
+    self->config = gpb_config_dup (args->config);
+    size_t count = 0;
+    while (args->notices && args->notices [count])
+        count++;
+    self->notices = gpb_alloc (count + 1, sizeof *self->notices);
+    for (size_t index = 0; self->notices && index < count; index++) {
+        char *notice = gpb_strdup (args->notices [index]);
+        if (notice)
+            self->notices [self->notices_count++] = notice;
+    }
+    self->placement = gpb_placement_new (args->devices, &self->failure);
+}
+
+static void
+s_start (self_t *self)
+{
+    gpb_error_t *error = &self->failure;
+    gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a broker");
+    if (!self->config || !self->placement)
+        return;
+    self->node = gpb_node_name (self->config);
+    self->started_ns = gpb_clock_ns ();
+    self->max_requests = gpb_config_number (self->config, "max_queued_requests");
+    self->max_size = gpb_config_number (self->config, "max_queued_size");
+    const char *path = gpb_config_string (self->config, "kernel_path");
+    char *default_path = path [0] ? NULL : gpb_kernels_default_path ();
+    self->kernels = gpb_kernels_new (default_path ? default_path : path, error);
+    gpb_free (default_path);
+    if (self->kernels)
+        self->book = gpb_book_new (error);
+    if (self->book)
+        self->codec = gpb_codec_new (error);
+    if (self->codec && self->node)
+        self->service = gpb_service_new (self->config, s_handlers,
+                                         sizeof s_handlers / sizeof s_handlers [0], self, error);
+    if (self->service)
+        self->router = gpb_service_router (self->service);
+}
+
+//  What a client that has left waited for is dropped, and its devices give back what it rented.
+static void
+s_drop_ended (self_t *self)
+{
+    gpb_connection_t *ended;
+    while ((ended = gpb_router_ended (self->router))) {
+        gpb_entry_t *entry;
+        while ((entry = gpb_book_of_client (ended))) {
+            gpb_book_orphan (entry);
+            if (entry->sent_ns)
+                gpb_book_answered (self->book, entry);
+            else {
+                gpb_placement_unqueue (self->placement, entry);
+                gpb_book_close (self->book, entry);
+            }
+        }
+        for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++) {
+            Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
+            Gpb__V1__Goodbye goodbye = GPB__V1__GOODBYE__INIT;
+            request.body_case = GPB__V1__REQUEST__BODY_GOODBYE;
+            request.goodbye = &goodbye;
+            if (self->dealers [device])
+                s_send_own (self, device, ended->number, &request);
+        }
+    }
+}
+
+//  Answers what is out of time, asks devices for their figures when that is due, and gives the time
+//  in ms until either is due again.
+static int
+s_check_time (self_t *self)
+{
+    uint64_t now_ns = gpb_clock_ns ();
+    gpb_entry_t *entry;
+    while ((entry = gpb_book_earliest (self->book)) && entry->deadline.key <= now_ns) {
+        gpb_error_t error;
+        gpb_error_set (&error, GPB_DEADLINE_EXCEEDED, "the request's time was up %s",
+                       entry->sent_ns ? "while a device worked on it"
+                                      : "while it waited for a device");
+        s_answer_early (self, entry, &error);
+    }
+    if (now_ns >= self->next_figures_ns) {
+        for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
+            if (self->dealers [device])
+                s_ask_figures (self, device);
+        self->next_figures_ns = now_ns + FIGURES_NS;
+    }
+    uint64_t next_ns = self->next_figures_ns;
+    if (entry && entry->deadline.key < next_ns)
+        next_ns = entry->deadline.key;
+    return (int) ((next_ns - now_ns) / GPB_NS_PER_MS) + 1;
+}
+
+//  One round: waits for something to do, and does it. False: $TERM.
+static bool
+s_round (self_t *self, bool reads_pipe)
+{
+    zmq_pollitem_t items [GPB_PLACEMENT_DEVICES_MAX + 3] = {
+        { zsock_resolve (self->pipe), 0, (short) (reads_pipe ? ZMQ_POLLIN : 0), 0 },
+        { gpb_router_socket (self->router), 0, ZMQ_POLLIN, 0 },
+        { gpb_router_monitor (self->router), 0, ZMQ_POLLIN, 0 },
+    };
+    int count = 3;
+    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
+        if (self->dealers [device])
+            items [count++] =
+                (zmq_pollitem_t){ zsock_resolve (self->dealers [device]), 0, ZMQ_POLLIN, 0 };
+    int timeout_ms = s_check_time (self), lease_ms = gpb_router_next_timeout (self->router);
+    zmq_poll (items, count, lease_ms >= 0 && lease_ms < timeout_ms ? lease_ms : timeout_ms);
+
+    bool go_on = true;
+    if (items [0].revents & ZMQ_POLLIN)
+        go_on = gpb_service_command (self->service, self->pipe, s_command);
+    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
+        if (self->dealers [device])
+            s_recv_from_device (self, device);
+    s_dispatch (self);
+    if (go_on)
+        gpb_service_receive (self->service, BATCH);
+    s_drop_ended (self);
+    return go_on;
+}
+
+//  Nothing new is taken; what is accepted is finished, within the time that the configuration
+//  gives, or else answered.
+static void
+s_drain (self_t *self)
+{
+    gpb_service_refuse_all (self->service, GPB_UNAVAILABLE, "the node is stopping");
+    uint64_t end_ns =
+        gpb_clock_ns () + gpb_config_number (self->config, "drain_ms") * GPB_NS_PER_MS;
+    while (gpb_book_unanswered (self->book) && gpb_clock_ns () < end_ns)
+        s_round (self, false);
+    gpb_entry_t *entry;
+    gpb_error_t error;
+    gpb_error_set (&error, GPB_UNAVAILABLE, "the node stopped before the request was done");
+    while ((entry = gpb_book_earliest (self->book)))
+        s_answer_early (self, entry, &error);
+    gpb_service_receive (self->service, SIZE_MAX);
+}
+
+static void
+s_stop (self_t *self)
+{
+    gpb_service_destroy (&self->service, STOP_LINGER_MS);
+    gpb_book_destroy (&self->book);
+    gpb_codec_destroy (&self->codec);
+    gpb_kernels_destroy (&self->kernels);
+    for (unsigned device = 0; device < GPB_PLACEMENT_DEVICES_MAX; device++)
+        zsock_destroy (&self->dealers [device]);
+    gpb_placement_destroy (&self->placement);
+    for (size_t index = 0; index < self->notices_count; index++)
+        gpb_free (self->notices [index]);
+    gpb_free (self->notices);
+    gpb_free (self->node);
+    gpb_config_destroy (&self->config);
+}
+
+void
+gpb_broker (zsock_t *pipe, void *args)
+{
+    //  Too large for a thread's stack of any size.
+    self_t *self = gpb_alloc (1, sizeof *self);
+    if (self) {
+        self->pipe = pipe;
+        s_copy_args (self, args);
+    }
+    zsock_signal (pipe, 0);
+    gpb_error_t no_memory = { GPB_RESOURCE_EXHAUSTED, "no memory for a broker" };
+    if (self)
+        s_start (self);
+
+    bool go_on = true;
+    while (go_on && (!self || !self->service))
+        go_on = gpb_pipe_refuse (pipe, self ? &self->failure : &no_memory);
+    while (go_on)
+        go_on = s_round (self, true);
+    if (self && self->service)
+        s_drain (self);
+    if (self)
+        s_stop (self);
+    gpb_free (self);
+}

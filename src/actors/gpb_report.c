@@ -1,0 +1,162 @@
+//  gpb_report - what a node says of itself: devices, stats, health
+//
+//  Pure functions over the broker's figures: each builds one reply and sends it.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_report.h"
+
+#include "gpb_alloc.h"
+#include "gpb_clock.h"
+#include "gpb_describe.h"
+
+static Gpb__V1__DeviceState
+s_wire_state (gpb_device_state_t state)
+{
+    static const Gpb__V1__DeviceState states [] = {
+        [GPB_DEVICE_STARTING] = GPB__V1__DEVICE_STATE__STARTING,
+        [GPB_DEVICE_READY] = GPB__V1__DEVICE_STATE__READY,
+        [GPB_DEVICE_LOST] = GPB__V1__DEVICE_STATE__LOST,
+        [GPB_DEVICE_STOPPING] = GPB__V1__DEVICE_STATE__STOPPING,
+    };
+    return states [state];
+}
+
+//  Everything that is said of one device, in one place for the pointers of the message to point to.
+typedef struct {
+    gpb_described_device_t device;
+    Gpb__V1__Load load;
+    Gpb__V1__Latency latency, latency_minute;
+} s_description_t;
+
+static void
+s_describe (gpb_placed_device_t *device, unsigned index, s_description_t *description)
+{
+    Gpb__V1__Device *message = &description->device.message;
+    gpb_describe_device (&description->device, &device->info, device->backend);
+    message->index = index;
+    message->available_memory = device->available_memory;
+    message->state = s_wire_state (device->state);
+    message->reason = device->reason;
+    message->load = &description->load;
+    Gpb__V1__Load *load = &description->load;
+    gpb__v1__load__init (load);
+    load->queue_depth = device->queue_depth;
+    load->in_flight = device->in_flight;
+    load->processed = device->processed;
+    load->failed = device->failed;
+    load->latency = &description->latency;
+    load->latency_minute = &description->latency_minute;
+    gpb_describe_latency (load->latency, &device->latency);
+    gpb_histogram_t minute;
+    gpb_histogram_minute_sum (&device->latency_minute, &minute, gpb_clock_ns ());
+    gpb_describe_latency (load->latency_minute, &minute);
+}
+
+//  Descriptions of all devices; *messages_p points to each. NULL when memory runs out.
+static s_description_t *
+s_describe_all (const gpb_report_t *self, Gpb__V1__Device ***messages_p)
+{
+    unsigned count = gpb_placement_devices (self->placement);
+    s_description_t *descriptions = gpb_alloc (count, sizeof *descriptions);
+    *messages_p = gpb_alloc (count, sizeof (Gpb__V1__Device *));
+    if (!descriptions || !*messages_p) {
+        gpb_free (descriptions);
+        gpb_free (*messages_p);
+        return NULL;
+    }
+    for (unsigned index = 0; index < count; index++) {
+        s_describe (gpb_placement_device (self->placement, index), index, &descriptions [index]);
+        (*messages_p) [index] = &descriptions [index].device.message;
+    }
+    return descriptions;
+}
+
+static void
+s_refuse_memory (gpb_service_t *service, gpb_call_t *call)
+{
+    gpb_error_t error;
+    gpb_error_set (&error, GPB_RESOURCE_EXHAUSTED, "no memory for this answer");
+    gpb_call_refuse (service, call, &error);
+}
+
+void
+gpb_report_devices (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *call)
+{
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__DeviceList list = GPB__V1__DEVICE_LIST__INIT;
+    s_description_t *descriptions = s_describe_all (self, &list.devices);
+    if (!descriptions) {
+        s_refuse_memory (service, call);
+        return;
+    }
+    list.node = (char *) self->node;
+    list.n_devices = gpb_placement_devices (self->placement);
+    list.n_notices = self->notices_count;
+    list.notices = self->notices;
+    reply.body_case = GPB__V1__REPLY__BODY_DEVICES;
+    reply.devices = &list;
+    gpb_call_reply (service, call, &reply);
+    gpb_free (list.devices);
+    gpb_free (descriptions);
+}
+
+void
+gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *call)
+{
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__StatsReply stats = GPB__V1__STATS_REPLY__INIT;
+    s_description_t *descriptions = s_describe_all (self, &stats.devices);
+    if (!descriptions) {
+        s_refuse_memory (service, call);
+        return;
+    }
+    Gpb__V1__PoolStats *pools [GPB_PLACEMENT_DEVICES_MAX];
+    stats.n_devices = gpb_placement_devices (self->placement);
+    for (unsigned index = 0; index < stats.n_devices; index++) {
+        const gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
+        stats.in_flight += device->in_flight;
+        if (device->state == GPB_DEVICE_READY)
+            pools [stats.n_pools++] = &self->pools [index];
+    }
+    stats.node = (char *) self->node;
+    stats.uptime_ns = gpb_clock_ns () - self->started_ns;
+    stats.pools = pools;
+    stats.connections = self->router->connections;
+    stats.requests = self->router->received;
+    stats.replies = self->router->sent;
+    stats.refused = self->router->refused;
+    stats.dropped_replies = self->router->dropped_replies;
+    stats.dropped_clients = self->router->dropped_peers;
+    stats.queue_depth = gpb_placement_depth (self->placement);
+    reply.body_case = GPB__V1__REPLY__BODY_STATS;
+    reply.stats = &stats;
+    gpb_call_reply (service, call, &reply);
+    gpb_free (stats.devices);
+    gpb_free (descriptions);
+}
+
+void
+gpb_report_health (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *call)
+{
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__HealthReply health = GPB__V1__HEALTH_REPLY__INIT;
+    Gpb__V1__DeviceHealth devices [GPB_PLACEMENT_DEVICES_MAX];
+    Gpb__V1__DeviceHealth *devices_p [GPB_PLACEMENT_DEVICES_MAX];
+    health.live = true;
+    health.node = (char *) self->node;
+    health.n_devices = gpb_placement_devices (self->placement);
+    health.devices = devices_p;
+    for (unsigned index = 0; index < health.n_devices; index++) {
+        gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
+        gpb__v1__device_health__init (&devices [index]);
+        devices [index].index = index;
+        devices [index].state = s_wire_state (device->state);
+        devices [index].reason = device->reason;
+        devices_p [index] = &devices [index];
+        health.ready = health.ready || device->state == GPB_DEVICE_READY;
+    }
+    reply.body_case = GPB__V1__REPLY__BODY_HEALTH;
+    reply.health = &health;
+    gpb_call_reply (service, call, &reply);
+}
