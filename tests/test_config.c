@@ -98,6 +98,7 @@ START_TEST (test_a_number_above_32_bits_is_not_cut)
     ck_assert_uint_eq (gpb_config_number (config, "max_queued_size"), 8589934593);
     ck_assert_ok (s_load (config, "max_queued_size = 8589934594L;", &error));
     ck_assert_uint_eq (gpb_config_number (config, "max_queued_size"), 8589934594);
+    ck_assert_ok (s_load (config, "cache_size = 9223372036854775807;", &error));
     ck_assert_refused (s_load (config, "streams = 4294967298;", &error), GPB_INVALID_ARGUMENT,
                        ":1: streams is a whole number from 1 to 16, not 4294967298");
     gpb_config_destroy (&config);

@@ -433,7 +433,7 @@ s_prepare (const char *path, const char *text, size_t size, char *target, gpb_er
                 ;
             wide = s_is_integer (at, (size_t)(end - at));
             errno = 0;
-            if (wide && (strtoll (at, NULL, 0) == INT64_MAX || errno))
+            if (wide && (strtoll (at, NULL, 0), errno))
                 return s_refuse (error, path, line, "%.*s is no number of 64 bits",
                                  (int)(end - at < 100 ? end - at : 100), at);
         }
@@ -650,11 +650,11 @@ s_help_add_key (const s_key_t *key)
         s_help_add ("\"%s\"", key->fallback);
     else if (key->type == KEY_WORDS) {
         const char *comma = "";
-        s_help_add ("[ ");
+        s_help_add ("[");
         for (const char *at = key->fallback; *at; at += strspn (at, " ")) {
             size_t size = strcspn (at, " ");
-            s_help_add ("%s\"%.*s\"", comma, (int)size, at);
-            comma = ", ";
+            s_help_add ("%s \"%.*s\"", comma, (int)size, at);
+            comma = ",";
             at += size;
         }
         s_help_add (" ]");
