@@ -208,6 +208,7 @@ s_parse (s_program_t *self, int argc, char **argv)
 //  ---------------------------------------------------------------------------------------------------------
 //  The process
 
+//  -1: go on; else the exit status.
 static int
 s_open_log (s_program_t *self)
 {
@@ -218,7 +219,7 @@ s_open_log (s_program_t *self)
     if (strcmp (target, "syslog") == 0) {
         zsys_set_logstream (NULL);
         zsys_set_logsystem (true);
-        return 0;
+        return -1;
     }
     if (strcmp (target, "stderr") != 0) {
         self->log = fopen (target, "ae");
@@ -229,7 +230,7 @@ s_open_log (s_program_t *self)
         setvbuf (self->log, NULL, _IOLBF, BUFSIZ);
     }
     zsys_set_logstream (self->log ? self->log : stderr);
-    return 0;
+    return -1;
 }
 
 static int
@@ -325,14 +326,15 @@ main (int argc, char **argv)
 {
     gpb_backends_environment ();
     s_program_t self = { .signals = -1 };
-    self.config = gpb_config_new ();
-    int result = self.config ? s_parse (&self, argc, argv)
+    int result = s_catch_signals (&self);
+    if (result == 0) {
+        self.config = gpb_config_new ();
+        result = self.config ? s_parse (&self, argc, argv)
                              : s_refuse (EXIT_REFUSED, "%s", "no memory for a configuration");
+    }
     if (result == -1)
-        result = s_catch_signals (&self);
-    if (self.signals >= 0 && result == 0)
         result = s_open_log (&self);
-    if (self.signals >= 0 && result == 0)
+    if (result == -1)
         result = s_serve (&self);
     for (size_t index = 0; index < self.count; index++)
         zstr_free (&self.endpoints [index]);
