@@ -33,9 +33,7 @@ typedef struct gpb_entry {
     uint64_t devices;    //  bit i: device i may have it
     unsigned device;     //  the one that has it
     bool answered;       //  the client has its answer: what the executor says is dropped
-    uint32_t
-        waits_for;    //  executors that have not answered yet, of a request that goes to several
-    gpb_error_t *failure;                               //  of those that have; NULL: none failed
+    struct gpb_registration *registration;    //  of a kernel, that goes to all devices; else NULL
     struct gpb_entry *queue_previous, *queue_next;      //  in its queue
     struct gpb_entry *client_previous, *client_next;    //  of its connection
 } gpb_entry_t;

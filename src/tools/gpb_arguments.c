@@ -1,0 +1,312 @@
+//  gpb_arguments - the command line of `gpb`
+//
+//  getopt_long does the splitting; what an option means, which commands take it and what its value
+//  may be are two tables here. An option that a command does not take is refused rather than
+//  ignored, since whoever writes `gpb devices --device 1` expects something of it.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_arguments.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum { SUBJECT_NONE, SUBJECT_MAY, SUBJECT_MUST } s_subject_t;
+
+typedef struct {
+    const char *name;
+    gpb_command_t command;
+    s_subject_t subject;
+    const char *subject_name;
+    bool operands;
+} s_command_t;
+
+static const s_command_t s_commands [] = {
+    { "devices", GPB_COMMAND_DEVICES, SUBJECT_NONE, NULL, false },
+    { "kernels", GPB_COMMAND_KERNELS, SUBJECT_MAY, "KERNEL", false },
+    { "stats", GPB_COMMAND_STATS, SUBJECT_NONE, NULL, false },
+    { "ping", GPB_COMMAND_PING, SUBJECT_NONE, NULL, false },
+    { "run", GPB_COMMAND_RUN, SUBJECT_MUST, "KERNEL", true },
+    { "compile", GPB_COMMAND_COMPILE, SUBJECT_MUST, "KERNEL_DIR", false },
+};
+
+enum { COMMANDS = sizeof s_commands / sizeof s_commands [0] };
+
+#define FOR(command) (1u << GPB_COMMAND_##command)
+#define FOR_NODE (FOR (DEVICES) | FOR (KERNELS) | FOR (STATS) | FOR (PING) | FOR (RUN))
+#define FOR_ALL (FOR_NODE | FOR (COMPILE))
+
+typedef enum {
+    OPTION_HELP = 256,    //  behind all characters, for getopt
+    OPTION_VERSION,
+    OPTION_NODE,
+    OPTION_JSON,
+    OPTION_TIMEOUT,
+    OPTION_COUNT,
+    OPTION_GLOBAL,
+    OPTION_LOCAL,
+    OPTION_SHARED,
+    OPTION_DEVICE,
+    OPTION_REQUIRE,
+    OPTION_MEMORY,
+    OPTION_REPEAT,
+    OPTION_BACKENDS
+} s_option_t;
+
+static const struct {
+    struct option option;
+    unsigned commands;    //  those that take it
+} s_options [] = {
+    { { "help", no_argument, NULL, OPTION_HELP }, FOR_ALL },
+    { { "version", no_argument, NULL, OPTION_VERSION }, FOR_ALL },
+    { { "node", required_argument, NULL, OPTION_NODE }, FOR_NODE },
+    { { "json", no_argument, NULL, OPTION_JSON }, FOR_ALL },
+    { { "timeout", required_argument, NULL, OPTION_TIMEOUT }, FOR_NODE },
+    { { "count", required_argument, NULL, OPTION_COUNT }, FOR (PING) },
+    { { "global", required_argument, NULL, OPTION_GLOBAL }, FOR (RUN) },
+    { { "local", required_argument, NULL, OPTION_LOCAL }, FOR (RUN) },
+    { { "shared", required_argument, NULL, OPTION_SHARED }, FOR (RUN) },
+    { { "device", required_argument, NULL, OPTION_DEVICE }, FOR (RUN) },
+    { { "require", required_argument, NULL, OPTION_REQUIRE }, FOR (RUN) },
+    { { "memory", required_argument, NULL, OPTION_MEMORY }, FOR (RUN) },
+    { { "repeat", required_argument, NULL, OPTION_REPEAT }, FOR (RUN) },
+    { { "backends", required_argument, NULL, OPTION_BACKENDS }, FOR (COMPILE) },
+};
+
+enum { OPTIONS = sizeof s_options / sizeof s_options [0] };
+
+const char *
+gpb_arguments_help (void)
+{
+    return "Usage: gpb [--node ENDPOINT] [--json] COMMAND ...\n"
+           "Asks a node, which gpb_actor runs.\n"
+           "\n"
+           "  devices                what the node's devices are, and what they have to do\n"
+           "  kernels [KERNEL]       the node's kernels, or one of them with its parameters\n"
+           "  stats                  what the node has done, since it started and lately\n"
+           "  ping                   round trips: --count N (10)\n"
+           "  run KERNEL ARG...      runs a kernel; an argument for each of its parameters:\n"
+           "      in:FILE            its bytes; in:- is standard input\n"
+           "      out:FILE[:BYTES]   where its bytes go; out:- is standard output\n"
+           "      inout:FILE:OUTFILE\n"
+           "      i32:7 u32:7 i64:7 u64:7 f32:0.5 f64:0.5\n"
+           "    --global X[,Y[,Z]]   work-items, for a kernel that lets its caller choose\n"
+           "    --local X[,Y[,Z]]    work-items of a work-group\n"
+           "    --shared BYTES       dynamic local memory\n"
+           "    --device N           on this device and no other\n"
+           "    --require CAP,...    on a device with these capabilities\n"
+           "    --memory BYTES       on a device with so much memory available besides\n"
+           "    --repeat N           N times, one after another, with percentiles\n"
+           "  compile KERNEL_DIR     compiles a kernel package here, without a node:\n"
+           "                         --backends \"cuda opencl\"\n"
+           "\n"
+           "  --node ENDPOINT        default $GPB_NODE, else tcp://127.0.0.1:5670\n"
+           "  --timeout MS           for each answer (5000; 30000 for a run)\n"
+           "  --json                 for scripts; gpb(1) says the keys\n"
+           "  --help, --version\n"
+           "\n"
+           "Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n";
+}
+
+gpb_status_t
+gpb_arguments_number (const char *text, uint64_t minimum, uint64_t maximum, uint64_t *number_p,
+                      gpb_error_t *error)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long number = isdigit ((unsigned char)text [0]) ? strtoull (text, &end, 10) : 0;
+    if (!end || *end || errno || number < minimum || number > maximum)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "a whole number from %" PRIu64 " to %" PRIu64 ", not \"%.100s\"",
+                              minimum, maximum, text);
+    *number_p = number;
+    return GPB_OK;
+}
+
+//  "X[,Y[,Z]]". Zero is a size: there is nothing to do then.
+static gpb_status_t
+s_parse_sizes (const char *text, uint64_t minimum, unsigned *dimensions_p, uint64_t *sizes,
+               gpb_error_t *error)
+{
+    unsigned dimensions = 0;
+    for (const char *at = text;; dimensions++) {
+        char number [24];
+        size_t size = strcspn (at, ",");
+        if (dimensions == GPB_DIMENSIONS || size >= sizeof number)
+            break;
+        memcpy (number, at, size);
+        number [size] = 0;
+        if (gpb_arguments_number (number, minimum, UINT64_MAX, &sizes [dimensions], NULL) != GPB_OK)
+            break;
+        if (at [size] == 0) {
+            *dimensions_p = dimensions + 1;
+            return GPB_OK;
+        }
+        at += size + 1;
+    }
+    return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                          "one to three numbers with commas between, such as 1024 or 640,480, not "
+                          "\"%.100s\"",
+                          text);
+}
+
+//  "CAP,CAP"; may come more than once.
+static gpb_status_t
+s_parse_require (gpb_arguments_t *self, const char *text, gpb_error_t *error)
+{
+    for (const char *at = text;;) {
+        size_t size = strcspn (at, ",");
+        if (size == 0 || size >= GPB_CAPABILITY_SIZE || self->require_count == GPB_CAPABILITIES_MAX)
+            return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                                  "at most %d capabilities of 1 to %d characters with commas "
+                                  "between, such as fp64,gpu, not \"%.100s\"",
+                                  GPB_CAPABILITIES_MAX, GPB_CAPABILITY_SIZE - 1, text);
+        memcpy (self->require [self->require_count], at, size);
+        self->require [self->require_count++][size] = 0;
+        if (at [size] == 0)
+            return GPB_OK;
+        at += size + 1;
+    }
+}
+
+static gpb_status_t
+s_parse_value (gpb_arguments_t *self, int option, char *value, gpb_error_t *error)
+{
+    uint64_t number = 0;
+    gpb_status_t status = GPB_OK;
+    switch (option) {
+    case OPTION_HELP: self->help = true; break;
+    case OPTION_VERSION: self->version = true; break;
+    case OPTION_JSON: self->json = true; break;
+    case OPTION_NODE: self->node = value; break;
+    case OPTION_BACKENDS: self->backends = value; break;
+    case OPTION_TIMEOUT:
+        status = gpb_arguments_number (value, 1, UINT32_MAX, &number, error);
+        self->timeout_ms = (uint32_t)number;
+        break;
+    case OPTION_COUNT:
+        status = gpb_arguments_number (value, 1, 1000000000, &self->count, error);
+        break;
+    case OPTION_REPEAT:
+        status = gpb_arguments_number (value, 1, 1000000000, &self->repeat, error);
+        break;
+    case OPTION_GLOBAL:
+        status = s_parse_sizes (value, 0, &self->global_dimensions, self->global, error);
+        break;
+    case OPTION_LOCAL:
+        status = s_parse_sizes (value, 1, &self->local_dimensions, self->local, error);
+        break;
+    case OPTION_SHARED:
+        self->has_shared = true;
+        status = gpb_arguments_number (value, 0, UINT64_MAX, &self->shared, error);
+        break;
+    case OPTION_DEVICE:
+        self->has_device = true;
+        status = gpb_arguments_number (value, 0, UINT32_MAX, &number, error);
+        self->device = (uint32_t)number;
+        break;
+    case OPTION_REQUIRE: status = s_parse_require (self, value, error); break;
+    case OPTION_MEMORY:
+        status = gpb_arguments_number (value, 0, UINT64_MAX, &self->memory, error);
+        break;
+    default: break;
+    }
+    return status;
+}
+
+static const char *
+s_option_name (int option)
+{
+    for (int index = 0; index < OPTIONS; index++)
+        if (s_options [index].option.val == option)
+            return s_options [index].option.name;
+    return NULL;
+}
+
+//  Options, into *self; *seen_p has a bit for each entry of s_options that was there.
+static gpb_status_t
+s_parse_options (gpb_arguments_t *self, int argc, char **argv, unsigned *seen_p, gpb_error_t *error)
+{
+    struct option options [OPTIONS + 1];
+    memset (options, 0, sizeof options);
+    for (int index = 0; index < OPTIONS; index++)
+        options [index] = s_options [index].option;
+
+    optind = 0;    //  glibc's way to begin anew
+    opterr = 0;
+    for (;;) {
+        int entry = -1;
+        int option = getopt_long (argc, argv, ":", options, &entry);
+        if (option == -1)
+            return GPB_OK;
+        if (option == ':')
+            return gpb_error_set (error, GPB_INVALID_ARGUMENT, "--%s wants a value",
+                                  s_option_name (optopt));
+        if (option == '?' && s_option_name (optopt))
+            return gpb_error_set (error, GPB_INVALID_ARGUMENT, "--%s takes no value",
+                                  s_option_name (optopt));
+        if (option == '?')
+            return gpb_error_set (error, GPB_INVALID_ARGUMENT, "there is no option %.100s",
+                                  argv [optind - 1]);
+        *seen_p |= 1u << entry;
+        if (s_parse_value (self, option, optarg, error) != GPB_OK)
+            return gpb_error_prefix (error, "--%s wants ", s_option_name (option));
+    }
+}
+
+static const s_command_t *
+s_find_command (const char *name)
+{
+    for (int index = 0; index < COMMANDS; index++)
+        if (strcmp (s_commands [index].name, name) == 0)
+            return &s_commands [index];
+    return NULL;
+}
+
+gpb_status_t
+gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *error)
+{
+    memset (self, 0, sizeof *self);
+    self->count = 10;
+    self->repeat = 1;
+    self->backends = "cuda opencl";
+    unsigned seen = 0;
+    gpb_status_t status = s_parse_options (self, argc, argv, &seen, error);
+    if (status != GPB_OK || self->help || self->version)
+        return status;
+
+    if (optind == argc)
+        return gpb_error_set (
+            error, GPB_INVALID_ARGUMENT,
+            "a command is missing: devices, kernels, stats, ping, run or compile");
+    const s_command_t *command = s_find_command (argv [optind]);
+    if (!command)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "there is no command \"%.100s\"; there are devices, kernels, stats, "
+                              "ping, run and compile",
+                              argv [optind]);
+    self->command = command->command;
+    for (int index = 0; index < OPTIONS; index++)
+        if ((seen & 1u << index) && !(s_options [index].commands & 1u << command->command))
+            return gpb_error_set (error, GPB_INVALID_ARGUMENT, "gpb %s takes no --%s",
+                                  command->name, s_options [index].option.name);
+
+    int at = optind + 1;
+    if (command->subject != SUBJECT_NONE && at < argc)
+        self->subject = argv [at++];
+    if (command->subject == SUBJECT_MUST && !self->subject)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT, "gpb %s wants a %s", command->name,
+                              command->subject_name);
+    if (command->operands) {
+        self->operands = argv + at;
+        self->operands_count = (size_t)(argc - at);
+    }
+    else if (at < argc)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT, "gpb %s takes no \"%.100s\"",
+                              command->name, argv [at]);
+    return GPB_OK;
+}

@@ -1,0 +1,507 @@
+#!/usr/bin/python3
+"""The two programs as a user has them: a real gpb_actor over tcp, and gpb for every command.
+
+Needs nothing but Python's own library. Every wait has a deadline; nothing sleeps for luck: where
+something has to have happened first, it is asked for until it has.
+"""
+
+import array
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BUILD = os.environ.get("GPB_BUILD_DIR", "build")
+SOURCE = os.environ.get("GPB_SOURCE_DIR", ".")
+GPB = os.path.join(BUILD, "gpb")
+GPB_ACTOR = os.path.join(BUILD, "gpb_actor")
+SLOW = 5 if os.environ.get("GPB_TEST_SLOW") else 1
+DEADLINE_S = 60 * SLOW
+
+# A million iterations for each of 64 * height pixels: seconds of work on one core.
+def endless(height):
+    return ["mandelbrot", "out:/dev/null", "u32:64", f"u32:{height}", "f32:0", "f32:0", "f32:0",
+            "u32:1000000"]
+
+
+class Node:
+    """A gpb_actor on a free port of the loopback, ended with the test."""
+
+    def __init__(self, *options, endpoints=("tcp://127.0.0.1:*",), lines=None):
+        binds = [word for endpoint in endpoints for word in ("--bind", endpoint)]
+        self.process = subprocess.Popen([GPB_ACTOR, *binds, *options], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
+        self.endpoints = [self.ready_line() for _ in range(lines or len(endpoints))]
+        self.endpoint = self.endpoints[0]
+
+    def ready_line(self):
+        end = time.monotonic() + DEADLINE_S
+        line = b""
+        while not line.endswith(b"\n"):
+            left = max(0, end - time.monotonic())
+            if not select.select([self.process.stdout], [], [], left)[0]:
+                self.process.kill()
+                raise AssertionError("not ready in time: " + self.process.communicate()[1].decode())
+            byte = os.read(self.process.stdout.fileno(), 1)
+            if not byte:
+                raise AssertionError("ended: " + self.process.communicate()[1].decode())
+            line += byte
+        match = re.fullmatch(rb"ready (\S+)\n", line)
+        assert match, line
+        return match.group(1).decode()
+
+    def gpb(self, *words, **more):
+        return gpb("--node", self.endpoint, *words, **more)
+
+    def json(self, *words):
+        done = self.gpb("--json", *words)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def wait_for(self, condition):
+        """Asks for the figures until the condition holds for them."""
+        end = time.monotonic() + DEADLINE_S
+        while time.monotonic() < end:
+            stats = self.json("stats")
+            if condition(stats):
+                return stats
+            time.sleep(0.02)
+        raise AssertionError(f"never came: {stats}")
+
+    def stop(self, number=signal.SIGTERM):
+        """Signals the node, and returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.process.communicate(timeout=DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+        return self.process.returncode
+
+
+def gpb(*words, environment=None, **more):
+    return subprocess.run([GPB, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=DEADLINE_S, env={**os.environ, **(environment or {})}, **more)
+
+
+def floats(values):
+    return array.array("f", values).tobytes()
+
+
+class Tools(unittest.TestCase):
+    """Commands against one node that serves all of them."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node("--name", "left")
+        cls.scratch = tempfile.TemporaryDirectory()
+        cls.count = 1000
+        cls.write("a", floats(range(cls.count)))
+        cls.write("b", floats(2 * index for index in range(cls.count)))
+
+    @classmethod
+    def tearDownClass(cls):
+        status = cls.node.stop()
+        cls.scratch.cleanup()
+        assert status == 0, status
+
+    @classmethod
+    def path(cls, name):
+        return os.path.join(cls.scratch.name, name)
+
+    @classmethod
+    def write(cls, name, data):
+        with open(cls.path(name), "wb") as file:
+            file.write(data)
+
+    def read(self, name):
+        with open(self.path(name), "rb") as file:
+            return file.read()
+
+    def add(self, *words, target="c"):
+        return self.node.gpb("run", "vector_add", "in:" + self.path("a"), "in:" + self.path("b"),
+                             "out:" + (target if target == "-" else self.path(target)),
+                             f"i32:{self.count}", *words)
+
+    def assert_refused(self, done, status, *sentences):
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual(done.stdout, b"")
+        for sentence in sentences:
+            self.assertIn(sentence, done.stderr.decode())
+
+    def assert_documented(self, value):
+        """Every key of an object stands in the manual page."""
+        with open(os.path.join(SOURCE, "doc", "gpb.1.adoc"), encoding="utf-8") as file:
+            page = file.read()
+        if isinstance(value, dict):
+            for key, member in value.items():
+                self.assertIn(f"*{key}*", page)
+                self.assert_documented(member)
+        elif isinstance(value, list):
+            for member in value:
+                self.assert_documented(member)
+
+    def assert_device(self, device):
+        for key in ("index", "total_memory", "available_memory", "queue_depth", "in_flight",
+                    "processed", "failed", "compute_units", "max_work_group_size"):
+            self.assertIsInstance(device[key], int, key)
+        for key in ("name", "type", "backend", "vendor", "driver", "state", "reason"):
+            self.assertIsInstance(device[key], str, key)
+        for key in ("latency_ns", "latency_minute_ns"):
+            for figure in ("count", "mean", "min", "p50", "p95", "p99", "max"):
+                self.assertIsInstance(device[key][figure], int, figure)
+        self.assertIn(device["type"], ("cpu", "gpu", "accelerator"))
+        self.assertIn(device["type"], device["capabilities"])
+        self.assertGreater(device["total_memory"], 0)
+        self.assertLessEqual(device["available_memory"], device["total_memory"])
+
+    def test_devices_have_the_keys_of_the_manual(self):
+        answer = self.node.json("devices")
+        self.assertEqual(answer["node"], "left")
+        self.assertGreater(len(answer["devices"]), 0)
+        self.assertEqual([device["index"] for device in answer["devices"]],
+                         list(range(len(answer["devices"]))))
+        for device in answer["devices"]:
+            self.assert_device(device)
+        self.assert_documented(answer)
+
+    def test_stats_count_what_was_done(self):
+        before = self.node.json("stats")
+        self.assertEqual(self.add().returncode, 0)
+        after = self.node.json("stats")
+        for device in after["devices"]:
+            self.assert_device(device)
+        self.assert_documented(after)
+        processed = lambda stats: sum(device["processed"] for device in stats["devices"])
+        self.assertEqual(processed(after), processed(before) + 1)
+        self.assertGreater(after["requests"], before["requests"])
+        self.assertGreater(after["uptime_ns"], before["uptime_ns"])
+        busy = [device for device in after["devices"] if device["processed"]][0]
+        for key in ("latency_ns", "latency_minute_ns"):
+            latency = busy[key]
+            self.assertGreater(latency["count"], 0)
+            self.assertTrue(0 < latency["min"] <= latency["p50"] <= latency["p95"]
+                            <= latency["p99"] <= latency["max"], latency)
+
+    def test_tables_have_a_line_for_each_device(self):
+        count = len(self.node.json("devices")["devices"])
+        for command in ("devices", "stats"):
+            done = self.node.gpb(command)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            lines = done.stdout.decode().splitlines()
+            heading = [line for line in lines if "INDEX" in line]
+            self.assertEqual(len(heading), 1)
+            self.assertIn("BACKEND", heading[0])
+            rows = [line for line in lines if re.match(r" *\d+  \S.*opencl", line)]
+            self.assertEqual(len(rows), count, lines)
+
+    def test_kernels_say_their_parameters(self):
+        answer = self.node.json("kernels")
+        self.assert_documented(answer)
+        kernels = {kernel["id"]: kernel for kernel in answer["kernels"]}
+        for name in ("vector_add", "saxpy", "sobel", "mandelbrot"):
+            self.assertIn(name, kernels)
+        self.assertEqual([(parameter["name"], parameter["direction"], parameter["type"])
+                          for parameter in kernels["vector_add"]["parameters"]],
+                         [("a", "in", "f32"), ("b", "in", "f32"), ("c", "out", "f32"),
+                          ("n", "scalar", "i32")])
+        one = self.node.json("kernels", "sobel")
+        self.assertEqual([kernel["id"] for kernel in one["kernels"]], ["sobel"])
+        done = self.node.gpb("kernels", "vector_add")
+        self.assertRegex(done.stdout.decode(), r"(?m)^n +scalar +i32 +- +-$")
+        self.assertRegex(self.node.gpb("kernels").stdout.decode(),
+                         r"(?m)^vector_add +in:a in:b out:c i32:n +c = a \+ b$")
+        self.assert_refused(self.node.gpb("kernels", "no_such"), 1, "NOT_FOUND", "no_such")
+
+    def test_ping_prints_percentiles(self):
+        answer = self.node.json("ping", "--count", "25")
+        self.assert_documented(answer)
+        self.assertEqual(answer["count"], 25)
+        self.assertEqual(answer["round_trip_ns"]["count"], 25)
+        self.assertEqual(answer["node"], "left")
+        self.assertGreater(answer["requests_per_second"], 0)
+        done = self.node.gpb("ping")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout.decode(), r"COUNT +MEAN +MIN +P50 +P95 +P99 +MAX\n +10 ")
+
+    def test_two_files_are_added(self):
+        done = self.add()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout.decode(), r"NODE +DEVICE .*ROUND-TRIP")
+        self.assertEqual(self.read("c"), floats(3 * index for index in range(self.count)))
+
+    def test_a_run_says_where_its_time_went(self):
+        done = self.add("--json", "--repeat", "5", "--device", "0", target="json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assert_documented(answer)
+        self.assertEqual(answer["kernel"], "vector_add")
+        self.assertEqual(answer["node"], "left")
+        self.assertEqual(answer["device"], 0)
+        self.assertEqual(answer["count"], 5)
+        self.assertEqual(answer["round_trip_ns"]["count"], 5)
+        self.assertTrue(answer["measured"])
+        self.assertGreater(answer["compute_ns"], 0)
+        self.assertLess(answer["compute_ns"], answer["round_trip_ns"]["max"])
+        self.assertEqual(answer["results"], [{"argument": 2, "file": self.path("json"),
+                                              "size": 4 * self.count}])
+        table = self.add("--repeat", "5").stdout.decode()
+        self.assertRegex(table, r"COUNT +MEAN +MIN +P50 +P95 +P99 +MAX\n +5 ")
+
+    def test_streams_are_read_and_written(self):
+        done = self.node.gpb("run", "vector_add", "in:-", "in:" + self.path("b"), "out:-",
+                             f"i32:{self.count}", input=self.read("a"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, floats(3 * index for index in range(self.count)))
+        self.assertIn("ROUND-TRIP", done.stderr.decode())
+        self.assertEqual(self.add("--json", target="-").returncode, 2)
+
+    def test_the_node_is_named_by_the_environment(self):
+        done = gpb("devices", "--json", environment={"GPB_NODE": self.node.endpoint})
+        self.assertEqual(json.loads(done.stdout)["node"], "left")
+
+    def test_what_the_node_refuses_is_said_and_writes_nothing(self):
+        self.assert_refused(self.add("--device", "99", target="none"), 1, "NOT_FOUND", "99")
+        self.assert_refused(self.add("--require", "telepathy", target="none"), 1,
+                            "FAILED_PRECONDITION", "telepathy")
+        self.assert_refused(self.add("--memory", str(1 << 60), target="none"), 1)
+        self.assert_refused(self.add("--local", "1048576", target="none"), 1, "INVALID_ARGUMENT")
+        done = self.node.gpb("run", "vector_add", "in:" + self.path("a"), "in:" + self.path("b"),
+                             "out:" + self.path("none"), f"i32:{self.count + 1}")
+        self.assert_refused(done, 1, "INVALID_ARGUMENT")
+        self.assert_refused(self.node.gpb("run", "no_such", "i32:1"), 1, "NOT_FOUND", "no_such")
+        self.assertFalse(os.path.exists(self.path("none")))
+
+    def test_what_is_wrong_here_is_said_before_anything_is_sent(self):
+        a, b = "in:" + self.path("a"), "in:" + self.path("b")
+        run = lambda *words: self.node.gpb("run", "vector_add", *words)
+        self.assert_refused(run(a, b, "out:c", "u32:5"), 1,
+                            "n (scalar i32) is given as \"u32:5\"; it wants i32:VALUE")
+        self.assert_refused(run(a, "out:c", b, "i32:5"), 1, "it wants in:FILE")
+        self.assert_refused(run(a, b, "out:c"), 1, "takes 4 arguments, not 3")
+        self.assert_refused(run("in:" + self.path("missing"), b, "out:c", "i32:5"), 1,
+                            "missing: cannot be opened: No such file")
+
+    def test_wrong_usage_is_2(self):
+        for words in ((), ("fly",), ("devices", "--wings"), ("ping", "--count", "0"), ("run",),
+                      ("run", "vector_add", "i32:x"), ("run", "vector_add", "what"),
+                      ("run", "vector_add", "in:-", "in:-", "out:c", "i32:1"),
+                      ("devices", "--device", "0")):
+            self.assert_refused(self.node.gpb(*words), 2, "gpb: ", "gpb --help")
+        for words in (("--bind",), ("--wings",), ("--set", "streams"), ("--set", "streams=99"),
+                      ("--set", "straems=4"), ("more",)):
+            done = subprocess.run([GPB_ACTOR, *words], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, timeout=DEADLINE_S)
+            self.assert_refused(done, 2, "gpb_actor")
+
+    def test_help_and_version_are_printed(self):
+        for program in (GPB, GPB_ACTOR):
+            for option, part in (("--help", b"Usage: "), ("--version", b"0.")):
+                done = subprocess.run([program, option], stdout=subprocess.PIPE, timeout=DEADLINE_S)
+                self.assertEqual(done.returncode, 0)
+                self.assertIn(part, done.stdout)
+        self.assertEqual(subprocess.run([GPB, "--help"], stdout=open("/dev/full", "w"),
+                                        stderr=subprocess.DEVNULL).returncode, 1)
+
+    def test_a_second_node_on_the_same_port_says_so(self):
+        done = subprocess.run([GPB_ACTOR, "--bind", self.node.endpoint], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=DEADLINE_S)
+        self.assert_refused(done, 1, self.node.endpoint, "in use")
+        self.assertEqual(self.node.gpb("ping").returncode, 0)
+
+    def test_ctrl_c_takes_the_request_back(self):
+        before = self.node.json("stats")
+        run = subprocess.Popen([GPB, "--node", self.node.endpoint, "run", *endless(4)],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.node.wait_for(lambda stats: stats["in_flight"] + stats["queue_depth"] > 0)
+        run.send_signal(signal.SIGINT)
+        output, reason = run.communicate(timeout=DEADLINE_S)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("CANCELLED", reason.decode())
+        self.assertEqual(output, b"")
+        after = self.node.wait_for(lambda stats: stats["in_flight"] + stats["queue_depth"] == 0)
+        self.assertEqual(sum(device["processed"] for device in after["devices"]),
+                         sum(device["processed"] for device in before["devices"]))
+
+
+class Life(unittest.TestCase):
+    """How a node starts and ends."""
+
+    def test_every_endpoint_is_said_with_its_port(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            ipc = f"ipc://{scratch}/node"
+            node = Node(endpoints=("tcp://127.0.0.1:*", ipc, "tcp://127.0.0.1:*"))
+            try:
+                ports = [re.fullmatch(r"tcp://127\.0\.0\.1:(\d+)", node.endpoints[index]).group(1)
+                         for index in (0, 2)]
+                self.assertNotEqual(ports[0], ports[1])
+                self.assertEqual(node.endpoints[1], ipc)
+                for endpoint in node.endpoints:
+                    self.assertEqual(gpb("--node", endpoint, "ping").returncode, 0)
+            finally:
+                self.assertEqual(node.stop(), 0)
+
+    def test_sigterm_leaves_nothing_unanswered(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            node = Node("--set", "drain_ms=60000")
+            runs = [subprocess.Popen([GPB, "--node", node.endpoint, "--timeout", "60000", "run",
+                                      *endless(1)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                    for _ in range(6)]
+            node.wait_for(lambda stats: stats["in_flight"] + stats["queue_depth"] == 6)
+            self.assertEqual(node.stop(number), 0)
+            for run in runs:
+                reason = run.communicate(timeout=DEADLINE_S)[1]
+                self.assertEqual(run.returncode, 0, reason)
+
+    def test_a_drain_ends_in_time_and_still_answers(self):
+        node = Node("--set", "drain_ms=100")
+        run = subprocess.Popen([GPB, "--node", node.endpoint, "run", *endless(64)],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        node.wait_for(lambda stats: stats["in_flight"] + stats["queue_depth"] > 0)
+        node.process.send_signal(signal.SIGTERM)
+        reason = run.communicate(timeout=DEADLINE_S)[1].decode()
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("UNAVAILABLE", reason)
+        self.assertEqual(node.stop(), 0)
+
+    def test_a_signal_while_it_starts_ends_it_well(self):
+        # Blocked before the program begins, so that it cannot come too early to be caught.
+        block = lambda: signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+        node = subprocess.Popen([GPB_ACTOR, "--bind", "tcp://127.0.0.1:*"], preexec_fn=block,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        node.send_signal(signal.SIGTERM)
+        reason = node.communicate(timeout=DEADLINE_S)[1]
+        self.assertEqual(node.returncode, 0, reason)
+
+    def test_a_configuration_is_read_and_the_command_line_counts_more(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            path, log = os.path.join(scratch, "gpb.conf"), os.path.join(scratch, "log")
+            done = subprocess.run([GPB_ACTOR, "--help-config"], stdout=subprocess.PIPE,
+                                  timeout=DEADLINE_S)
+            text = done.stdout.decode().replace("name = \"\";", "name = \"from-file\";")
+            text = text.replace("bind = [ ];", "bind = [ \"tcp://127.0.0.1:*\" ];")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            for options, name in (((), "from-file"), (("--set", "name=from-line"), "from-line")):
+                node = Node("--config", path, "--set", "log_target=" + log, *options, endpoints=(),
+                            lines=1)
+                self.assertEqual(node.json("devices")["node"], name)
+                self.assertEqual(node.stop(), 0)
+            with open(log, encoding="utf-8") as file:
+                self.assertEqual(file.read().count("draining"), 2)
+
+    def test_a_bad_configuration_is_refused_with_its_line(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+            file.write("# a node\nstraems = 4;\n")
+            file.flush()
+            done = subprocess.run([GPB_ACTOR, "--config", file.name], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, timeout=DEADLINE_S)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"{file.name}:2: there is no key \"straems\"; did you mean \"streams\"?",
+                          done.stderr.decode())
+
+    def test_a_node_without_devices_serves_and_says_why(self):
+        node = Node("--backends", "nothing")
+        try:
+            answer = node.json("devices")
+            self.assertEqual(answer["devices"], [])
+            self.assertIn("nothing", " ".join(answer["notices"]))
+            self.assertIn("nothing", node.gpb("devices").stderr.decode())
+        finally:
+            self.assertEqual(node.stop(), 0)
+
+    def test_a_node_that_is_not_there_is_said_in_time(self):
+        start = time.monotonic()
+        done = gpb("--node", "tcp://127.0.0.1:1", "--timeout", "300", "devices")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr.decode(), "DEADLINE_EXCEEDED|UNAVAILABLE")
+        self.assertLess(time.monotonic() - start, 10 * SLOW)
+        done = gpb("--node", "nonsense", "devices")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("INVALID_ARGUMENT", done.stderr.decode())
+
+
+class Compile(unittest.TestCase):
+    """gpb compile, without a node."""
+
+    def package(self, folder, name, source):
+        package = os.path.join(folder, name)
+        os.mkdir(package)
+        with open(os.path.join(package, "kernel.conf"), "w", encoding="utf-8") as file:
+            file.write(f"""id = "{name}";
+source = "{name}.c";
+parameters = ( {{ name = "x"; direction = "inout"; type = "f32"; count = "n"; }},
+               {{ name = "n"; direction = "scalar"; type = "u32"; }} );
+global = [ "n" ];
+""")
+        with open(os.path.join(package, name + ".c"), "w", encoding="utf-8") as file:
+            file.write(source)
+        return package
+
+    def test_a_package_that_compiles_is_ok_for_each_device(self):
+        done = gpb("compile", os.path.join(SOURCE, "kernels", "vector_add"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout.decode(), r"(?m)^vector_add: ok for device 0, .*\(opencl\)$")
+        done = gpb("compile", "--json", "--backends", "opencl", "vector_add")
+        answer = json.loads(done.stdout)
+        self.assertTrue(answer["ok"] and all(device["ok"] for device in answer["devices"]))
+        self.assertGreater(len(answer["devices"]), 0)
+
+    def test_a_package_that_does_not_shows_the_compilers_words(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            package = self.package(scratch, "bad", "KERNEL void\nbad (GLOBAL float *x, uint n)\n"
+                                   "{\n    x [global_id (0)] = undeclared_thing;\n}\n")
+            done = gpb("compile", package)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("undeclared_thing", done.stderr.decode())
+            self.assertRegex(done.stderr.decode(), r"bad\.c:4")
+            done = gpb("compile", "--json", package)
+            self.assertEqual(done.returncode, 1)
+            answer = json.loads(done.stdout)
+            self.assertFalse(answer["ok"])
+            self.assertIn("undeclared_thing", answer["devices"][0]["message"])
+
+    def test_packages_of_ones_own_are_found_by_their_id(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            self.package(scratch, "mine", "KERNEL void\nmine (GLOBAL float *x, uint n)\n{\n"
+                         "    if (global_id (0) < n)\n        x [global_id (0)] *= 2;\n}\n")
+            done = gpb("compile", "mine", environment={"GPB_KERNEL_PATH": scratch})
+            self.assertEqual(done.returncode, 0, done.stderr)
+            done = gpb("compile", "yours", environment={"GPB_KERNEL_PATH": scratch})
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("no kernel of that id", done.stderr.decode())
+
+    def test_a_folder_without_a_package_is_refused(self):
+        done = gpb("compile", "/tmp/")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("kernel.conf", done.stderr.decode())
+        self.assertEqual(gpb("compile").returncode, 2)
+
+
+class Demo(unittest.TestCase):
+    """The demonstration: every pixel is checked by the program itself."""
+
+    def test_the_edges_of_the_photo_are_right(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            target = os.path.join(scratch, "edges.png")
+            done = subprocess.run([os.path.join(BUILD, "examples", "demo"), GPB_ACTOR,
+                                   os.path.join(SOURCE, "examples", "data", "astronaut.png"),
+                                   target], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  timeout=DEADLINE_S)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertRegex(done.stdout.decode(), r"(?m)^device  0: ")
+            self.assertRegex(done.stdout.decode(), r"(?m)^latency p50 \d")
+            with open(target, "rb") as file:
+                self.assertEqual(file.read(8), b"\x89PNG\r\n\x1a\n")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)

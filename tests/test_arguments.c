@@ -1,0 +1,160 @@
+//  Tests of gpb_arguments: every command line of gpb(1) is read, and every wrong one is refused
+//  with what would be right.
+
+#include "gpb_arguments.h"
+#include "gpb_test.h"
+
+#include <string.h>
+
+#define WORDS_MAX 32
+
+//  Cuts a command line at its blanks, into storage that lives until the next call.
+static gpb_status_t
+s_parse (gpb_arguments_t *arguments, const char *line, gpb_error_t *error)
+{
+    static char text [512];
+    static char *words [WORDS_MAX + 1];
+    int count = 0;
+    ck_assert_uint_lt (strlen (line), sizeof text);
+    strcpy (text, line);
+    for (char *word = strtok (text, " "); word; word = strtok (NULL, " ")) {
+        ck_assert_int_lt (count, WORDS_MAX);
+        words [count++] = word;
+    }
+    words [count] = NULL;
+    return gpb_arguments_parse (arguments, count, words, error);
+}
+
+START_TEST (test_a_run_is_read_whole)
+{
+    gpb_error_t error;
+    gpb_arguments_t is;
+    ck_assert_ok (s_parse (&is,
+                           "gpb --node tcp://a:1 run vector_add in:a --global 640,480 out:c "
+                           "--local=8,4,2 --shared 0 i32:7 --device 3 --require fp64,gpu "
+                           "--require=x",
+                           &error));
+    ck_assert_int_eq (is.command, GPB_COMMAND_RUN);
+    ck_assert_str_eq (is.node, "tcp://a:1");
+    ck_assert_str_eq (is.subject, "vector_add");
+    ck_assert_uint_eq (is.operands_count, 3);
+    ck_assert_str_eq (is.operands [0], "in:a");
+    ck_assert_str_eq (is.operands [1], "out:c");
+    ck_assert_str_eq (is.operands [2], "i32:7");
+    ck_assert_uint_eq (is.global_dimensions, 2);
+    ck_assert_uint_eq (is.global [0], 640);
+    ck_assert_uint_eq (is.global [1], 480);
+    ck_assert_uint_eq (is.local_dimensions, 3);
+    ck_assert_uint_eq (is.local [2], 2);
+    ck_assert (is.has_shared && is.has_device && !is.json);
+    ck_assert_uint_eq (is.shared, 0);
+    ck_assert_uint_eq (is.device, 3);
+    ck_assert_uint_eq (is.require_count, 3);
+    ck_assert_str_eq (is.require [0], "fp64");
+    ck_assert_str_eq (is.require [1], "gpu");
+    ck_assert_str_eq (is.require [2], "x");
+    ck_assert_uint_eq (is.repeat, 1);
+    ck_assert_uint_eq (is.timeout_ms, 0);
+
+    ck_assert_ok (
+        s_parse (&is, "gpb run k --repeat 100 --timeout 4294967295 --memory 5 --json", &error));
+    ck_assert_uint_eq (is.repeat, 100);
+    ck_assert_uint_eq (is.timeout_ms, UINT32_MAX);
+    ck_assert_uint_eq (is.memory, 5);
+    ck_assert (is.json && !is.has_shared && !is.has_device);
+    ck_assert_uint_eq (is.operands_count, 0);
+    ck_assert_uint_eq (is.global_dimensions, 0);
+}
+END_TEST
+
+START_TEST (test_the_other_commands_are_read)
+{
+    gpb_error_t error;
+    gpb_arguments_t is;
+    ck_assert_ok (s_parse (&is, "gpb devices", &error));
+    ck_assert_int_eq (is.command, GPB_COMMAND_DEVICES);
+    ck_assert_ptr_null (is.node);
+    ck_assert_ok (s_parse (&is, "gpb kernels --json", &error));
+    ck_assert_int_eq (is.command, GPB_COMMAND_KERNELS);
+    ck_assert_ptr_null (is.subject);
+    ck_assert_ok (s_parse (&is, "gpb kernels sobel", &error));
+    ck_assert_str_eq (is.subject, "sobel");
+    ck_assert_ok (s_parse (&is, "gpb stats --timeout 10", &error));
+    ck_assert_int_eq (is.command, GPB_COMMAND_STATS);
+    ck_assert_ok (s_parse (&is, "gpb ping", &error));
+    ck_assert_uint_eq (is.count, 10);
+    ck_assert_ok (s_parse (&is, "gpb ping --count 1000", &error));
+    ck_assert_uint_eq (is.count, 1000);
+    ck_assert_ok (s_parse (&is, "gpb compile kernels/sobel --backends opencl", &error));
+    ck_assert_int_eq (is.command, GPB_COMMAND_COMPILE);
+    ck_assert_str_eq (is.subject, "kernels/sobel");
+    ck_assert_str_eq (is.backends, "opencl");
+    ck_assert_ok (s_parse (&is, "gpb --help", &error));
+    ck_assert (is.help);
+    ck_assert_ok (s_parse (&is, "gpb --version", &error));
+    ck_assert (is.version);
+}
+END_TEST
+
+static const struct {
+    const char *line, *sentence;
+} s_bad [] = {
+    { "gpb", "a command is missing: devices, kernels, stats, ping, run or compile" },
+    { "gpb fly", "there is no command \"fly\"; there are devices" },
+    { "gpb devices --wings", "there is no option --wings" },
+    { "gpb devices -x", "there is no option -x" },
+    { "gpb devices --node", "--node wants a value" },
+    { "gpb devices --json=5", "--json takes no value" },
+    { "gpb devices 0", "gpb devices takes no \"0\"" },
+    { "gpb devices --device 0", "gpb devices takes no --device" },
+    { "gpb ping --repeat 5", "gpb ping takes no --repeat" },
+    { "gpb compile k --node tcp://a:1", "gpb compile takes no --node" },
+    { "gpb run", "gpb run wants a KERNEL" },
+    { "gpb compile", "gpb compile wants a KERNEL_DIR" },
+    { "gpb compile a b", "gpb compile takes no \"b\"" },
+    { "gpb kernels a b", "gpb kernels takes no \"b\"" },
+    { "gpb ping --count 0", "--count wants a whole number from 1 to 1000000000, not \"0\"" },
+    { "gpb ping --count -1", "--count wants a whole number from 1 to 1000000000, not \"-1\"" },
+    { "gpb ping --count 5x", "not \"5x\"" },
+    { "gpb ping --timeout 4294967296", "--timeout wants a whole number from 1 to 4294967295" },
+    { "gpb ping --timeout 99999999999999999999", "--timeout wants a whole number" },
+    { "gpb run k --global 1,2,3,4", "--global wants one to three numbers" },
+    { "gpb run k --global 1,", "--global wants one to three numbers" },
+    { "gpb run k --global ,1", "--global wants one to three numbers" },
+    { "gpb run k --global 1x2", "such as 1024 or 640,480, not \"1x2\"" },
+    { "gpb run k --global 18446744073709551616", "--global wants one to three numbers" },
+    { "gpb run k --local 0", "--local wants one to three numbers" },
+    { "gpb run k --shared -5", "--shared wants a whole number" },
+    { "gpb run k --device 4294967296", "--device wants a whole number from 0 to 4294967295" },
+    { "gpb run k --require fp64,,gpu", "--require wants at most 48 capabilities" },
+    { "gpb run k --require abcdefghijklmnopqrstuvwxyz0123456", "of 1 to 31 characters" },
+};
+
+START_TEST (test_every_wrong_line_is_refused_with_what_would_be_right)
+{
+    gpb_arguments_t is;
+    for (size_t index = 0; index < sizeof s_bad / sizeof s_bad [0]; index++) {
+        gpb_error_t error;
+        ck_assert_refused (s_parse (&is, s_bad [index].line, &error), GPB_INVALID_ARGUMENT,
+                           s_bad [index].sentence);
+    }
+}
+END_TEST
+
+START_TEST (test_more_capabilities_than_a_device_has_are_refused)
+{
+    gpb_error_t error;
+    gpb_arguments_t is;
+    char line [256] = "gpb run k --require a";
+    for (int count = 1; count < GPB_CAPABILITIES_MAX; count++)
+        strcat (line, ",a");
+    ck_assert_ok (s_parse (&is, line, &error));
+    ck_assert_uint_eq (is.require_count, GPB_CAPABILITIES_MAX);
+    strcat (line, ",a");
+    ck_assert_refused (s_parse (&is, line, &error), GPB_INVALID_ARGUMENT, "at most 48");
+}
+END_TEST
+
+GPB_TEST_MAIN ("gpb_arguments", 10, test_a_run_is_read_whole, test_the_other_commands_are_read,
+               test_every_wrong_line_is_refused_with_what_would_be_right,
+               test_more_capabilities_than_a_device_has_are_refused)
