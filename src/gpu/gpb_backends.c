@@ -252,13 +252,13 @@ s_add_devices (gpb_backends_t *self, loaded_t *loaded, gpb_error_t *error)
 {
     unsigned number = 0;
     for (; number < DEVICES_MAX; number++) {
-        gpb_error_t trouble = {GPB_OK, ""};
-        device_t device = {.loaded = loaded, .number = number};
+        gpb_error_t trouble = { GPB_OK, "" };
+        device_t device = { .loaded = loaded, .number = number };
         device.info = gpb_alloc (1, sizeof *device.info);
         if (!device.info)
             return s_no_memory (error);
-        device.status = loaded->module->operations->describe (loaded->backend, number, device.info,
-                                                              &trouble);
+        device.status =
+            loaded->module->operations->describe (loaded->backend, number, device.info, &trouble);
         if (device.status != GPB_OK) {
             gpb_free (device.info);
             device.info = NULL;
@@ -286,7 +286,7 @@ s_add_devices (gpb_backends_t *self, loaded_t *loaded, gpb_error_t *error)
 static gpb_status_t
 s_add_backend (gpb_backends_t *self, const char *name, gpb_error_t *error)
 {
-    gpb_error_t trouble = {GPB_OK, ""};
+    gpb_error_t trouble = { GPB_OK, "" };
     loaded_t *loaded = s_load (name, &trouble);
     if (!loaded) {
         if (trouble.status == GPB_RESOURCE_EXHAUSTED)
@@ -328,8 +328,8 @@ gpb_backends_new (const char *names, gpb_error_t *error)
         if (!length)
             break;
         char name [64];
-        if (length < sizeof name
-            && strspn (at, "abcdefghijklmnopqrstuvwxyz0123456789_") >= length) {
+        if (length < sizeof name && strspn (at, "abcdefghijklmnopqrstuvwxyz0123456789_") >= length)
+        {
             memcpy (name, at, length);
             name [length] = 0;
             status = s_add_backend (self, name, error);
@@ -420,7 +420,7 @@ gpb_backends_open (gpb_backends_t *self, unsigned index, const gpb_open_t *open,
                    const gpb_backend_operations_t **operations_p, gpb_context_t **context_p,
                    gpb_error_t *error)
 {
-    gpb_error_t trouble = {GPB_OK, ""};
+    gpb_error_t trouble = { GPB_OK, "" };
     *operations_p = NULL;
     *context_p = NULL;
     const device_t *device = s_well (self, index, &trouble);

@@ -42,7 +42,7 @@ s_list_devices (gpb_backend_t *self, cl_platform_id platform)
         return;
     if (code != CL_SUCCESS) {
         if (self->devices_count < DEVICES_MAX)
-            self->devices [self->devices_count++] = (gpb_opencl_device_t){platform, NULL, code};
+            self->devices [self->devices_count++] = (gpb_opencl_device_t){ platform, NULL, code };
         return;
     }
     for (cl_uint index = 0; index < count && index < DEVICES_MAX; index++) {
@@ -52,7 +52,7 @@ s_list_devices (gpb_backend_t *self, cl_platform_id platform)
             continue;
         if (self->devices_count < DEVICES_MAX)
             self->devices [self->devices_count++] =
-                (gpb_opencl_device_t){platform, devices [index], CL_SUCCESS};
+                (gpb_opencl_device_t){ platform, devices [index], CL_SUCCESS };
     }
 }
 
@@ -158,8 +158,8 @@ s_open (gpb_backend_t *backend, unsigned number, const gpb_open_t *open, gpb_con
         cl_uint bits = 0;
         clGetDeviceInfo (self->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof bits, &bits, NULL);
         self->base_alignment = bits >= 8 ? bits / 8 : GPB_MEMORY_ALIGNMENT;
-        const cl_context_properties properties [] = {
-            CL_CONTEXT_PLATFORM, (cl_context_properties)self->platform, 0};
+        const cl_context_properties properties [] = { CL_CONTEXT_PLATFORM,
+                                                      (cl_context_properties)self->platform, 0 };
         cl_int code;
         self->context = clCreateContext (properties, 1, &self->device, NULL, NULL, &code);
         if (!self->context)
@@ -290,7 +290,7 @@ s_query (gpb_event_t *event, bool *done, gpb_event_times_t *times, gpb_error_t *
     cl_int outcome = CL_QUEUED;
     *done = false;
     if (times)
-        *times = (gpb_event_times_t){0};
+        *times = (gpb_event_times_t){ 0 };
     cl_int code = clGetEventInfo (event->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof outcome,
                                   &outcome, NULL);
     if (code != CL_SUCCESS) {
@@ -303,11 +303,13 @@ s_query (gpb_event_t *event, bool *done, gpb_event_times_t *times, gpb_error_t *
     *done = true;
     if (outcome < 0) {
         //  A command that was accepted and then failed has taken its queue along on every driver
-        //  that reports such a thing (a bad address on a GPU); only a lack of memory leaves it well.
+        //  that reports such a thing (a bad address on a GPU); only a lack of memory leaves it
+        //  well.
         gpb_status_t status = gpb_opencl_status (outcome);
-        return services->error_set (
-            error, status == GPB_RESOURCE_EXHAUSTED ? status : GPB_UNAVAILABLE,
-            "the command ended with %s (%d)", gpb_opencl_code_name (outcome), (int)outcome);
+        return services->error_set (error,
+                                    status == GPB_RESOURCE_EXHAUSTED ? status : GPB_UNAVAILABLE,
+                                    "the command ended with %s (%d)",
+                                    gpb_opencl_code_name (outcome), (int)outcome);
     }
     if (times && event->profiling) {
         cl_ulong start = 0, end = 0;
@@ -317,7 +319,7 @@ s_query (gpb_event_t *event, bool *done, gpb_event_times_t *times, gpb_error_t *
             && clGetEventProfilingInfo (event->event, CL_PROFILING_COMMAND_END, sizeof end, &end,
                                         NULL)
                    == CL_SUCCESS)
-            *times = (gpb_event_times_t){true, start, end};
+            *times = (gpb_event_times_t){ true, start, end };
     }
     return GPB_OK;
 }

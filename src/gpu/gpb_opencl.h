@@ -3,7 +3,8 @@
 //  The module is its own shared object and links to OpenCL alone: memory and errors come through
 //  the services that `start` is given. gpb_opencl.c holds backend, context, streams and events;
 //  gpb_opencl_device.c describes devices; gpb_opencl_memory.c allocates and copies;
-//  gpb_opencl_program.c compiles; gpb_opencl_launch.c launches; gpb_opencl_error.c puts a cl_int in words.
+//  gpb_opencl_program.c compiles; gpb_opencl_launch.c launches; gpb_opencl_error.c puts a cl_int in
+//  words.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

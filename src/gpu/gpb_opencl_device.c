@@ -117,7 +117,8 @@ s_describe_bus (cl_device_id device, char *bus_id, size_t size)
                                  NULL)
                     == CL_SUCCESS
              && clGetDeviceInfo (device, CL_DEVICE_PCI_SLOT_ID_NV, sizeof slot, &slot, NULL)
-                    == CL_SUCCESS) {
+                    == CL_SUCCESS)
+    {
         if (clGetDeviceInfo (device, CL_DEVICE_PCI_DOMAIN_ID_NV, sizeof domain, &domain, NULL)
             != CL_SUCCESS)
             domain = 0;
@@ -196,7 +197,7 @@ gpb_opencl_describe_device (const gpb_backend_t *self, unsigned number, gpb_devi
     if (entry->trouble != CL_SUCCESS)
         return gpb_opencl_refuse (self->services, error, entry->trouble, "clGetDeviceIDs");
 
-    reader_t reader = {entry->device, CL_SUCCESS, NULL};
+    reader_t reader = { entry->device, CL_SUCCESS, NULL };
     memset (info, 0, sizeof *info);
     char version [256];
     READ_TEXT (CL_DEVICE_NAME, info->name);
@@ -206,7 +207,7 @@ gpb_opencl_describe_device (const gpb_backend_t *self, unsigned number, gpb_devi
     cl_device_type type = 0;
     cl_uint compute_units = 0, clock_mhz = 0;
     cl_ulong total = 0, max_allocation = 0, local = 0;
-    size_t group = 0, items [GPB_DIMENSIONS + 13] = {0};
+    size_t group = 0, items [GPB_DIMENSIONS + 13] = { 0 };
     cl_bool unified = CL_FALSE, available = CL_FALSE, compiler = CL_FALSE, little = CL_FALSE;
     READ (CL_DEVICE_TYPE, type);
     READ (CL_DEVICE_MAX_COMPUTE_UNITS, compute_units);
@@ -260,7 +261,8 @@ gpb_opencl_describe_device (const gpb_backend_t *self, unsigned number, gpb_devi
     for (unsigned dimension = 0; dimension < GPB_DIMENSIONS; dimension++)
         info->max_work_item_sizes [dimension] = items [dimension];
     //  Unified memory alone is not enough: without fine-grain SVM the host has to map before it may
-    //  look, and an integrated GPU copies what is wrapped unless its own rules on alignment are met.
+    //  look, and an integrated GPU copies what is wrapped unless its own rules on alignment are
+    //  met.
     info->shares_host_memory = unified && (svm & CL_DEVICE_SVM_FINE_GRAIN_BUFFER);
     s_describe_bus (entry->device, info->bus_id, sizeof info->bus_id);
     s_describe_architecture (version, info);

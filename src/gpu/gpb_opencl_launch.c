@@ -10,7 +10,7 @@
 
 #include <inttypes.h>
 
-static const char *const s_kind_names [] = {"anything", "memory", "local memory", "a scalar"};
+static const char *const s_kind_names [] = { "anything", "memory", "local memory", "a scalar" };
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Work sizes
@@ -40,19 +40,20 @@ s_check_size (const gpb_context_t *self, const gpb_launch_t *launch, gpb_error_t
                                         "multiple of the local size %" PRIu64,
                                         global, dimension, local);
         if (local > self->info.max_work_item_sizes [dimension])
-            return services->error_set (
-                error, GPB_INVALID_ARGUMENT,
-                "the local size %" PRIu64 " of dimension %u is over the limit of %s, %" PRIu64,
-                local, dimension, self->info.name, self->info.max_work_item_sizes [dimension]);
+            return services->error_set (error, GPB_INVALID_ARGUMENT,
+                                        "the local size %" PRIu64
+                                        " of dimension %u is over the limit of %s, %" PRIu64,
+                                        local, dimension, self->info.name,
+                                        self->info.max_work_item_sizes [dimension]);
         //  Each factor is at most the device's limit, so that the product of two fits 64 bits as
         //  long as it is looked at after each.
         group *= local;
         if (group > function->info.max_work_group_size)
-            return services->error_set (
-                error, GPB_INVALID_ARGUMENT,
-                "a work-group of %" PRIu64 " work-items is over the limit of this kernel on %s, "
-                "%" PRIu64,
-                group, self->info.name, function->info.max_work_group_size);
+            return services->error_set (error, GPB_INVALID_ARGUMENT,
+                                        "a work-group of %" PRIu64
+                                        " work-items is over the limit of this kernel on %s, "
+                                        "%" PRIu64,
+                                        group, self->info.name, function->info.max_work_group_size);
     }
     return GPB_OK;
 }
@@ -76,11 +77,12 @@ s_check_argument (const gpb_context_t *self, const gpb_function_t *function, siz
     if (given == GPB_OPENCL_SCALAR
         && (argument->size > sizeof argument->scalar
             || (parameter->size && argument->size != parameter->size)))
-        return self->services->error_set (
-            error, GPB_INVALID_ARGUMENT,
-            "argument %zu is a scalar of %" PRIu64 " bytes, and the kernel takes one of %" PRIu64,
-            index, argument->size,
-            parameter->size ? parameter->size : (uint64_t)sizeof argument->scalar);
+        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                          "argument %zu is a scalar of %" PRIu64
+                                          " bytes, and the kernel takes one of %" PRIu64,
+                                          index, argument->size,
+                                          parameter->size ? parameter->size
+                                                          : (uint64_t)sizeof argument->scalar);
     if (given == GPB_OPENCL_POINTER && argument->memory && argument->memory->staging)
         return self->services->error_set (error, GPB_FAILED_PRECONDITION,
                                           "argument %zu is host memory, which kernels on %s do not "
@@ -88,10 +90,10 @@ s_check_argument (const gpb_context_t *self, const gpb_function_t *function, siz
                                           index, self->info.name);
     if (given == GPB_OPENCL_POINTER && argument->memory
         && argument->offset >= argument->memory->size)
-        return self->services->error_set (
-            error, GPB_INVALID_ARGUMENT,
-            "argument %zu starts %" PRIu64 " bytes into memory of %" PRIu64, index,
-            argument->offset, argument->memory->size);
+        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                          "argument %zu starts %" PRIu64
+                                          " bytes into memory of %" PRIu64,
+                                          index, argument->offset, argument->memory->size);
     return GPB_OK;
 }
 
@@ -102,12 +104,12 @@ s_set_part (const gpb_context_t *self, cl_kernel kernel, cl_uint index,
             const gpb_argument_t *argument, cl_mem *part_p, gpb_error_t *error)
 {
     if (argument->offset % self->base_alignment != 0)
-        return self->services->error_set (
-            error, GPB_INVALID_ARGUMENT,
-            "argument %u starts at offset %" PRIu64 ", and %s wants a multiple of %" PRIu64
-            " there",
-            (unsigned)index, argument->offset, self->info.name, self->base_alignment);
-    cl_buffer_region region = {argument->offset, argument->memory->size - argument->offset};
+        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                          "argument %u starts at offset %" PRIu64
+                                          ", and %s wants a multiple of %" PRIu64 " there",
+                                          (unsigned)index, argument->offset, self->info.name,
+                                          self->base_alignment);
+    cl_buffer_region region = { argument->offset, argument->memory->size - argument->offset };
     cl_int code;
     *part_p = clCreateSubBuffer (argument->memory->buffer, 0, CL_BUFFER_CREATE_TYPE_REGION, &region,
                                  &code);
@@ -161,9 +163,10 @@ gpb_opencl_launch (gpb_context_t *self, unsigned stream, const gpb_launch_t *lau
     if (status == GPB_OK
         && (launch->arguments_count != function->parameters_count
             || launch->arguments_count > PARTS_MAX))
-        status = self->services->error_set (
-            error, GPB_INVALID_ARGUMENT, "the kernel takes %u arguments (at most %d), not %zu",
-            (unsigned)function->parameters_count, PARTS_MAX, launch->arguments_count);
+        status = self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                            "the kernel takes %u arguments (at most %d), not %zu",
+                                            (unsigned)function->parameters_count, PARTS_MAX,
+                                            launch->arguments_count);
     for (size_t index = 0; status == GPB_OK && index < launch->arguments_count; index++)
         status = s_check_argument (self, function, index, &launch->arguments [index], error);
 
@@ -183,9 +186,9 @@ gpb_opencl_launch (gpb_context_t *self, unsigned stream, const gpb_launch_t *lau
             local [dimension] = launch->local [dimension];
         }
         cl_event event = NULL;
-        cl_int code = clEnqueueNDRangeKernel (
-            self->streams [stream].queue, function->kernel, launch->dimensions, NULL, global,
-            launch->local [0] ? local : NULL, 0, NULL, &event);
+        cl_int code = clEnqueueNDRangeKernel (self->streams [stream].queue, function->kernel,
+                                              launch->dimensions, NULL, global,
+                                              launch->local [0] ? local : NULL, 0, NULL, &event);
         status = gpb_opencl_enqueued (self, stream, code, "clEnqueueNDRangeKernel", event, notify,
                                       made, event_p, error);
     }

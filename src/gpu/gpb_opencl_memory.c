@@ -28,9 +28,9 @@ s_flags (gpb_access_t access)
 static gpb_status_t
 s_exhausted (gpb_context_t *self, uint64_t size, gpb_error_t *error)
 {
-    return self->services->error_set (
-        error, GPB_RESOURCE_EXHAUSTED, "out of memory on %s: %" PRIu64 " bytes asked for",
-        self->info.name, size);
+    return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
+                                      "out of memory on %s: %" PRIu64 " bytes asked for",
+                                      self->info.name, size);
 }
 
 static gpb_status_t
@@ -93,10 +93,10 @@ gpb_opencl_allocate (gpb_context_t *self, gpb_memory_kind_t kind, gpb_access_t a
         return self->services->error_set (error, GPB_INVALID_ARGUMENT,
                                           "memory has a size of at least 1 byte");
     if (size > self->info.max_allocation)
-        return self->services->error_set (
-            error, GPB_RESOURCE_EXHAUSTED,
-            "%" PRIu64 " bytes are more than %s gives at once: %" PRIu64, size, self->info.name,
-            self->info.max_allocation);
+        return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
+                                          "%" PRIu64
+                                          " bytes are more than %s gives at once: %" PRIu64,
+                                          size, self->info.name, self->info.max_allocation);
     gpb_memory_t *memory = self->services->alloc (1, sizeof *memory);
     if (!memory)
         return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,

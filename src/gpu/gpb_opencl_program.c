@@ -51,11 +51,11 @@ s_options (gpb_context_t *self, const gpb_code_t *code, char *text, gpb_error_t 
 {
     const char *more = code->options ? code->options : "";
     bool standard = code->kind == GPB_CODE_PORTABLE && !strstr (more, "-cl-std=");
-    int length = snprintf (text, OPTIONS_SIZE, "%s%s%s%s%s",
-                           code->kind == GPB_CODE_BINARY ? "" : "-cl-kernel-arg-info ",
-                           standard ? "-cl-std=CL1.2 " : "",
-                           code->optimize == 0 ? "-cl-opt-disable " : "", code->debug ? "-g " : "",
-                           more);
+    int length =
+        snprintf (text, OPTIONS_SIZE, "%s%s%s%s%s",
+                  code->kind == GPB_CODE_BINARY ? "" : "-cl-kernel-arg-info ",
+                  standard ? "-cl-std=CL1.2 " : "", code->optimize == 0 ? "-cl-opt-disable " : "",
+                  code->debug ? "-g " : "", more);
     if (length < 0 || length >= OPTIONS_SIZE)
         return self->services->error_set (error, GPB_INVALID_ARGUMENT,
                                           "%s: its compiler options are longer than %d characters",
@@ -97,13 +97,13 @@ s_create_program (gpb_context_t *self, const gpb_code_t *code, cl_program *progr
     }
     char directive [512];
     s_line_directive (code->name, directive, sizeof directive);
-    const char *const texts [] = {directive, code->data};
-    const size_t sizes [] = {strlen (directive), code->size};
+    const char *const texts [] = { directive, code->data };
+    const size_t sizes [] = { strlen (directive), code->size };
     const char **strings = (const char **)texts;
     *program_p = clCreateProgramWithSource (self->context, 2, strings, sizes, &result);
-    return *program_p ? GPB_OK
-                      : gpb_opencl_refuse (self->services, error, result,
-                                           "clCreateProgramWithSource");
+    return *program_p
+               ? GPB_OK
+               : gpb_opencl_refuse (self->services, error, result, "clCreateProgramWithSource");
 }
 
 static gpb_status_t
@@ -167,8 +167,8 @@ gpb_opencl_binary (gpb_module_t *module, void **data_p, size_t *size_p, gpb_erro
     *data_p = NULL;
     *size_p = 0;
     size_t size = 0;
-    cl_int code = clGetProgramInfo (module->program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size,
-                                    NULL);
+    cl_int code =
+        clGetProgramInfo (module->program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL);
     if (code != CL_SUCCESS)
         return gpb_opencl_refuse (services, error, code,
                                   "clGetProgramInfo (CL_PROGRAM_BINARY_SIZES)");
@@ -234,9 +234,10 @@ typedef struct {
 } type_t;
 
 static const type_t s_types [] = {
-    {"char", 1},   {"uchar", 1}, {"short", 2}, {"ushort", 2}, {"half", 2},   {"int", 4},
-    {"uint", 4},   {"float", 4}, {"long", 8},  {"ulong", 8},  {"double", 8}, {"unsigned char", 1},
-    {"unsigned short", 2},       {"unsigned int", 4},         {"unsigned long", 8},
+    { "char", 1 },           { "uchar", 1 },        { "short", 2 },         { "ushort", 2 },
+    { "half", 2 },           { "int", 4 },          { "uint", 4 },          { "float", 4 },
+    { "long", 8 },           { "ulong", 8 },        { "double", 8 },        { "unsigned char", 1 },
+    { "unsigned short", 2 }, { "unsigned int", 4 }, { "unsigned long", 8 },
 };
 
 static uint64_t
@@ -252,7 +253,7 @@ s_type_size (const char *name)
 static gpb_opencl_parameter_t
 s_parameter (cl_kernel kernel, cl_uint index)
 {
-    gpb_opencl_parameter_t parameter = {GPB_OPENCL_UNKNOWN, 0};
+    gpb_opencl_parameter_t parameter = { GPB_OPENCL_UNKNOWN, 0 };
     cl_kernel_arg_address_qualifier space;
     if (clGetKernelArgInfo (kernel, index, CL_KERNEL_ARG_ADDRESS_QUALIFIER, sizeof space, &space,
                             NULL)
@@ -283,8 +284,9 @@ s_refuse_entry (gpb_module_t *module, const char *entry, gpb_error_t *error)
     for (char *at = names; *at; at++)
         if (*at == ';')
             *at = ' ';
-    return module->context->services->error_set (
-        error, GPB_NOT_FOUND, "the module has no kernel \"%s\"; it has: %s", entry, names);
+    return module->context->services->error_set (error, GPB_NOT_FOUND,
+                                                 "the module has no kernel \"%s\"; it has: %s",
+                                                 entry, names);
 }
 
 static cl_int
@@ -302,9 +304,9 @@ s_function_info (gpb_function_t *function, cl_device_id device)
         code = clGetKernelWorkGroupInfo (function->kernel, device, CL_KERNEL_LOCAL_MEM_SIZE,
                                          sizeof local, &local, NULL);
     if (code == CL_SUCCESS)
-        code = clGetKernelInfo (function->kernel, CL_KERNEL_NUM_ARGS,
-                                sizeof function->parameters_count, &function->parameters_count,
-                                NULL);
+        code =
+            clGetKernelInfo (function->kernel, CL_KERNEL_NUM_ARGS,
+                             sizeof function->parameters_count, &function->parameters_count, NULL);
     function->info.max_work_group_size = group;
     function->info.preferred_multiple = multiple;
     function->info.local_memory = local;

@@ -23,7 +23,7 @@ s_start (const gpb_backend_services_t *services, gpb_backend_t **backend_p, gpb_
     abort ();
 }
 
-static const gpb_backend_operations_t s_operations = {.start = s_start};
+static const gpb_backend_operations_t s_operations = { .start = s_start };
 
 extern GPB_EXPORT const gpb_backend_module_t gpb_backend_module;
 const gpb_backend_module_t gpb_backend_module = {

@@ -46,6 +46,7 @@ struct gpb_backend {
     gpb_memory_t *memories;    //  all records there are
     gpb_module_t *modules;
     gpb_event_t *events;
+    gpb_context_t *closed;    //  contexts, whose records others still point to
 };
 
 struct gpb_memory {
@@ -123,13 +124,13 @@ struct gpb_context {
     bool profiling;
     bool closing;
     uint64_t sequence;
-    uint64_t let_go;          //  counts gpb_fake_let_go
-    pthread_cond_t changed;   //  a command came, ended, or the context closes
+    uint64_t let_go;           //  counts gpb_fake_let_go
+    pthread_cond_t changed;    //  a command came, ended, or the context closes
     unsigned streams_count;
     stream_t streams [GPB_FAKE_STREAMS_MAX];
     worker_t workers [GPB_FAKE_ENGINES];
     unsigned workers_count;
-    gpb_context_t *next;      //  of those open
+    gpb_context_t *next;    //  of those open
 };
 
 extern pthread_mutex_t gpb_fake_lock;

@@ -17,8 +17,15 @@ static const char *const s_function_names [FUNCTIONS] = {
 };
 
 //  What each takes: m memory that it reads, w memory that it writes, i an i32; * anything.
-static const char *const s_function_parameters [FUNCTIONS] = {"mmwi", "mw", "*", "i",
-                                                              "*",    "*",  "*"};
+static const char *const s_function_parameters [FUNCTIONS] = {
+    "mmwi", "mw", "*", "i", "*", "*", "*"
+};
+
+//  The same files also make the module "twin", for tests that need two backends.
+#ifndef GPB_FAKE_NAME
+#define GPB_FAKE_NAME "fake"
+#define GPB_FAKE_PREFIX "GPB_FAKE_"
+#endif
 
 static uint64_t
 s_number (const char *name, uint64_t otherwise)
@@ -38,13 +45,13 @@ s_start (const gpb_backend_services_t *services, gpb_backend_t **backend_p, gpb_
     if (!self)
         return services->error_set (error, GPB_RESOURCE_EXHAUSTED, "out of memory");
     self->services = services;
-    uint64_t devices = s_number ("GPB_FAKE_DEVICES", 2);
-    self->devices_count = (unsigned)(devices < GPB_FAKE_DEVICES_MAX ? devices
-                                                                    : GPB_FAKE_DEVICES_MAX);
-    self->bad = (int)s_number ("GPB_FAKE_BAD", GPB_FAKE_DEVICES_MAX);
-    self->total = s_number ("GPB_FAKE_MEMORY", 64 << 20);
-    self->copy_us = s_number ("GPB_FAKE_COPY_US", 0);
-    self->compute_us = s_number ("GPB_FAKE_COMPUTE_US", 0);
+    uint64_t devices = s_number (GPB_FAKE_PREFIX "DEVICES", 2);
+    self->devices_count =
+        (unsigned)(devices < GPB_FAKE_DEVICES_MAX ? devices : GPB_FAKE_DEVICES_MAX);
+    self->bad = (int)s_number (GPB_FAKE_PREFIX "BAD", GPB_FAKE_DEVICES_MAX);
+    self->total = s_number (GPB_FAKE_PREFIX "MEMORY", 64 << 20);
+    self->copy_us = s_number (GPB_FAKE_PREFIX "COPY_US", 0);
+    self->compute_us = s_number (GPB_FAKE_PREFIX "COMPUTE_US", 0);
     return GPB_OK;
 }
 
@@ -77,6 +84,11 @@ s_stop (gpb_backend_t **backend_p)
         services->free (module->text);
         services->free (module);
     }
+    for (gpb_context_t *context = self->closed, *next; context; context = next) {
+        next = context->next;
+        pthread_cond_destroy (&context->changed);
+        services->free (context);
+    }
     services->free (self);
     pthread_mutex_unlock (&gpb_fake_lock);
 }
@@ -95,9 +107,11 @@ s_describe (gpb_backend_t *self, unsigned number, gpb_device_info_t *info, gpb_e
     snprintf (info->driver, sizeof info->driver, "1.0");
     snprintf (info->architecture, sizeof info->architecture, "fake");
     snprintf (info->type, sizeof info->type, "gpu");
-    const char *bus = getenv ("GPB_FAKE_BUS");
-    if (bus)
-        snprintf (info->bus_id, sizeof info->bus_id, "%.20s.%u", bus, number);
+    const char *bus = getenv (GPB_FAKE_PREFIX "BUS");
+    snprintf (info->bus_id, sizeof info->bus_id, "%.20s", bus ? bus : "");
+    char *mark = strchr (info->bus_id, '#');
+    if (mark)
+        snprintf (mark, sizeof info->bus_id - (size_t)(mark - info->bus_id), "%u", number);
     info->compute_units = 1;
     info->clock_mhz = 1000;
     info->total_memory = info->max_allocation = self->total;
@@ -110,14 +124,6 @@ s_describe (gpb_backend_t *self, unsigned number, gpb_device_info_t *info, gpb_e
     snprintf (info->capabilities [2], GPB_CAPABILITY_SIZE, "fake_%u", number);
     info->capabilities_count = 3;
     return GPB_OK;
-}
-
-static void
-s_discard (gpb_context_t *self)
-{
-    gpb_fake_stop_engines (self);
-    pthread_cond_destroy (&self->changed);
-    self->backend->services->free (self);
 }
 
 static gpb_status_t
@@ -144,7 +150,9 @@ s_open (gpb_backend_t *backend, unsigned number, const gpb_open_t *open, gpb_con
         self->streams [stream].notify_fd = open->notify_fds ? open->notify_fds [stream] : -1;
     pthread_cond_init (&self->changed, NULL);
     if (!gpb_fake_start_engines (self)) {
-        s_discard (self);
+        gpb_fake_stop_engines (self);
+        pthread_cond_destroy (&self->changed);
+        services->free (self);
         return services->error_set (error, GPB_RESOURCE_EXHAUSTED, "no thread for an engine");
     }
     pthread_mutex_lock (&gpb_fake_lock);
@@ -179,7 +187,11 @@ s_close (gpb_context_t **context_p)
         link = &(*link)->next;
     *link = self->next;
     pthread_mutex_unlock (&gpb_fake_lock);
-    s_discard (self);
+    gpb_fake_stop_engines (self);
+    pthread_mutex_lock (&gpb_fake_lock);
+    self->next = self->backend->closed;
+    self->backend->closed = self;
+    pthread_mutex_unlock (&gpb_fake_lock);
 }
 
 static gpb_status_t
@@ -204,27 +216,29 @@ s_allocate (gpb_context_t *self, gpb_memory_kind_t kind, gpb_access_t access, ui
     pthread_mutex_lock (&gpb_fake_lock);
     fake_device_t *device = &self->backend->devices [self->number];
     gpb_status_t status = GPB_OK;
-    if (size < 1)
+    if (self->closing)
+        status = gpb_fake_fault (self->backend, error, "memory of a context that is closed");
+    else if (size < 1)
         status = gpb_fake_fault (self->backend, error, "memory of 0 bytes is asked for");
     else if (device->lost)
         status = services->error_set (error, GPB_UNAVAILABLE, "the device is lost");
     else if (kind == GPB_MEMORY_DEVICE && size > self->backend->total - device->used)
-        status = services->error_set (
-            error, GPB_RESOURCE_EXHAUSTED,
-            "out of memory on fake %u: %" PRIu64 " bytes asked for, %" PRIu64 " are free",
-            self->number, size, self->backend->total - device->used);
+        status = services->error_set (error, GPB_RESOURCE_EXHAUSTED,
+                                      "out of memory on fake %u: %" PRIu64
+                                      " bytes asked for, %" PRIu64 " are free",
+                                      self->number, size, self->backend->total - device->used);
     gpb_memory_t *memory = status == GPB_OK ? services->alloc (1, sizeof *memory) : NULL;
     unsigned char *data =
         status == GPB_OK ? services->alloc_aligned (GPB_MEMORY_ALIGNMENT, size) : NULL;
     if (memory && data) {
         //  What is not zeroed must not look as if it were.
         memset (data, 0xA5, size);
-        *memory = (gpb_memory_t){.next = self->backend->memories,
-                                 .context = self,
-                                 .kind = kind,
-                                 .access = access,
-                                 .size = size,
-                                 .data = data};
+        *memory = (gpb_memory_t){ .next = self->backend->memories,
+                                  .context = self,
+                                  .kind = kind,
+                                  .access = access,
+                                  .size = size,
+                                  .data = data };
         self->backend->memories = memory;
         if (kind == GPB_MEMORY_DEVICE)
             device->used += size;
@@ -325,6 +339,8 @@ s_command (gpb_context_t *self, unsigned stream, engine_t engine, gpb_notify_t n
 {
     const gpb_backend_services_t *services = self->backend->services;
     *command_p = NULL;
+    if (self->closing)
+        return gpb_fake_fault (self->backend, error, "a command for a context that is closed");
     if (stream >= self->streams_count)
         return gpb_fake_fault (self->backend, error, "there is no stream %u", stream);
     if (self->backend->devices [self->number].lost)
@@ -376,7 +392,7 @@ static gpb_status_t
 s_copy (gpb_context_t *self, unsigned stream, const gpb_place_t *target, const gpb_place_t *source,
         uint64_t size, gpb_notify_t notify, gpb_event_t **event_p, gpb_error_t *error)
 {
-    engine_t engine = !s_is_device (source)   ? GPB_FAKE_COPY_IN
+    engine_t engine = !s_is_device (source)  ? GPB_FAKE_COPY_IN
                       : s_is_device (target) ? GPB_FAKE_COMPUTE
                                              : GPB_FAKE_COPY_OUT;
     command_t *command;
@@ -463,8 +479,8 @@ s_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **module_p, g
                                     code->name ? code->name : "code");
     }
     pthread_mutex_lock (&gpb_fake_lock);
-    *module = (gpb_module_t){
-        .next = self->backend->modules, .context = self, .text = text, .id = id};
+    *module =
+        (gpb_module_t){ .next = self->backend->modules, .context = self, .text = text, .id = id };
     self->backend->modules = module;
     pthread_mutex_unlock (&gpb_fake_lock);
     *module_p = module;
@@ -527,7 +543,7 @@ s_function (gpb_module_t *module, const char *entry, gpb_function_t **function_p
         function->next = module->functions;
         module->functions = function;
         if (info)
-            *info = (gpb_function_info_t){1024, 32, 0};
+            *info = (gpb_function_info_t){ 1024, 32, 0 };
         *function_p = function;
     }
     else if (status == GPB_OK)
@@ -557,9 +573,9 @@ s_check_arguments (gpb_context_t *self, const gpb_launch_t *launch, command_t *c
     bool any = *parameters == '*';
     if (launch->arguments_count > GPB_FAKE_ARGUMENTS_MAX
         || (!any && launch->arguments_count != strlen (parameters)))
-        return services->error_set (error, GPB_INVALID_ARGUMENT,
-                                    "%s takes %zu arguments, not %zu", s_function_names [id],
-                                    strlen (parameters), launch->arguments_count);
+        return services->error_set (error, GPB_INVALID_ARGUMENT, "%s takes %zu arguments, not %zu",
+                                    s_function_names [id], strlen (parameters),
+                                    launch->arguments_count);
     memcpy (command->arguments, launch->arguments,
             launch->arguments_count * sizeof *launch->arguments);
     command->arguments_count = launch->arguments_count;
@@ -602,8 +618,8 @@ s_launch (gpb_context_t *self, unsigned stream, const gpb_launch_t *launch, gpb_
     if (status == GPB_OK && launch->function->module->unloaded)
         status = gpb_fake_fault (self->backend, error, "a function of an unloaded module is run");
     if (status == GPB_OK && (launch->dimensions < 1 || launch->dimensions > GPB_DIMENSIONS))
-        status = gpb_fake_fault (self->backend, error, "a launch of %u dimensions",
-                                 launch->dimensions);
+        status =
+            gpb_fake_fault (self->backend, error, "a launch of %u dimensions", launch->dimensions);
     if (status == GPB_OK) {
         command->work_items = 1;
         for (unsigned dimension = 0; dimension < launch->dimensions; dimension++)
@@ -630,7 +646,7 @@ s_query (gpb_event_t *event, bool *done, gpb_event_times_t *times, gpb_error_t *
     const gpb_backend_t *backend = event->context->backend;
     gpb_status_t status = GPB_OK;
     if (times)
-        *times = (gpb_event_times_t){0};
+        *times = (gpb_event_times_t){ 0 };
     *done = true;
     if (event->freed)
         status = gpb_fake_fault (backend, error, "an event is asked after it was freed");
@@ -642,7 +658,7 @@ s_query (gpb_event_t *event, bool *done, gpb_event_times_t *times, gpb_error_t *
                                                    ? "the device is lost"
                                                    : "the command did not run to its end");
     else if (times && event->context->profiling)
-        *times = (gpb_event_times_t){true, event->start_ns, event->end_ns};
+        *times = (gpb_event_times_t){ true, event->start_ns, event->end_ns };
     pthread_mutex_unlock (&gpb_fake_lock);
     return status;
 }
@@ -691,6 +707,6 @@ extern GPB_EXPORT const gpb_backend_module_t gpb_backend_module;
 const gpb_backend_module_t gpb_backend_module = {
     .abi = GPB_BACKEND_ABI,
     .size = sizeof (gpb_backend_operations_t),
-    .name = "fake",
+    .name = GPB_FAKE_NAME,
     .operations = &s_operations,
 };

@@ -10,7 +10,10 @@
 //      GPB_FAKE_MEMORY=67108864 bytes of each device's memory (HOST and MAPPED memory is not of it)
 //      GPB_FAKE_COPY_US=0       what every copy lasts at least, in microseconds
 //      GPB_FAKE_COMPUTE_US=0    what every launch and zero lasts at least
-//      GPB_FAKE_BUS=text        bus id of the devices, followed by ".NUMBER"; unset: none
+//      GPB_FAKE_BUS=text        bus id of the devices, a # at its end stands for the number
+//
+//  The module "twin" is the same once more, with GPB_TWIN_ in the place of GPB_FAKE_, for tests
+//  that need two backends.
 //
 //  A device's capabilities are gpu, fp64 and fake_NUMBER, so that a request can require one.
 //

@@ -21,7 +21,7 @@ gpb_context_t *gpb_fake_contexts;
 static void
 s_sleep_until (uint64_t until_ns)
 {
-    struct timespec until = {(time_t)(until_ns / GPB_NS_PER_S), (long)(until_ns % GPB_NS_PER_S)};
+    struct timespec until = { (time_t)(until_ns / GPB_NS_PER_S), (long)(until_ns % GPB_NS_PER_S) };
     while (clock_nanosleep (CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
         continue;
 }
