@@ -1,0 +1,200 @@
+//  gpb_opencl_launch - one kernel, its arguments and its work size, on a stream
+//
+//  Enqueues and never waits. Arguments are held against what the kernel declares before the driver
+//  sees any of them, since a driver keeps what an earlier launch set and takes wrong handles at
+//  their word. A function is one thread's at a time: OpenCL keeps arguments in the kernel object.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_opencl.h"
+
+#include <inttypes.h>
+
+static const char *const s_kind_names [] = { "anything", "memory", "local memory", "a scalar" };
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Work sizes
+
+static gpb_status_t
+s_check_size (const gpb_context_t *self, const gpb_launch_t *launch, gpb_error_t *error)
+{
+    const gpb_backend_services_t *services = self->services;
+    const gpb_function_t *function = launch->function;
+    if (launch->dimensions < 1 || launch->dimensions > GPB_DIMENSIONS)
+        return services->error_set (error, GPB_INVALID_ARGUMENT,
+                                    "a launch has 1 to %d dimensions, not %u", GPB_DIMENSIONS,
+                                    launch->dimensions);
+    uint64_t group = 1;
+    for (unsigned dimension = 0; dimension < launch->dimensions; dimension++) {
+        uint64_t global = launch->global [dimension], local = launch->local [dimension];
+        if (global < 1 || global > SIZE_MAX)
+            return services->error_set (error, GPB_INVALID_ARGUMENT,
+                                        "the global size %" PRIu64 " of dimension %u is not 1 to "
+                                        "%zu",
+                                        global, dimension, SIZE_MAX);
+        if (!launch->local [0])
+            continue;
+        if (local < 1 || global % local != 0)
+            return services->error_set (error, GPB_INVALID_ARGUMENT,
+                                        "the global size %" PRIu64 " of dimension %u is no "
+                                        "multiple of the local size %" PRIu64,
+                                        global, dimension, local);
+        if (local > self->info.max_work_item_sizes [dimension])
+            return services->error_set (error, GPB_INVALID_ARGUMENT,
+                                        "the local size %" PRIu64
+                                        " of dimension %u is over the limit of %s, %" PRIu64,
+                                        local, dimension, self->info.name,
+                                        self->info.max_work_item_sizes [dimension]);
+        //  Each factor is at most the device's limit, so that the product of two fits 64 bits as
+        //  long as it is looked at after each.
+        group *= local;
+        if (group > function->info.max_work_group_size)
+            return services->error_set (error, GPB_INVALID_ARGUMENT,
+                                        "a work-group of %" PRIu64
+                                        " work-items is over the limit of this kernel on %s, "
+                                        "%" PRIu64,
+                                        group, self->info.name, function->info.max_work_group_size);
+    }
+    return GPB_OK;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Arguments
+
+static gpb_status_t
+s_check_argument (const gpb_context_t *self, const gpb_function_t *function, size_t index,
+                  const gpb_argument_t *argument, gpb_error_t *error)
+{
+    const gpb_opencl_parameter_t *parameter = &function->parameters [index];
+    gpb_opencl_parameter_kind_t given = argument->kind == GPB_ARGUMENT_MEMORY  ? GPB_OPENCL_POINTER
+                                        : argument->kind == GPB_ARGUMENT_LOCAL ? GPB_OPENCL_LOCAL
+                                                                               : GPB_OPENCL_SCALAR;
+    if (parameter->kind != GPB_OPENCL_UNKNOWN && parameter->kind != given)
+        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                          "argument %zu is %s, and the kernel takes %s there",
+                                          index, s_kind_names [given],
+                                          s_kind_names [parameter->kind]);
+    if (given == GPB_OPENCL_SCALAR
+        && (argument->size > sizeof argument->scalar
+            || (parameter->size && argument->size != parameter->size)))
+        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                          "argument %zu is a scalar of %" PRIu64
+                                          " bytes, and the kernel takes one of %" PRIu64,
+                                          index, argument->size,
+                                          parameter->size ? parameter->size
+                                                          : (uint64_t)sizeof argument->scalar);
+    if (given == GPB_OPENCL_POINTER && argument->memory && argument->memory->staging)
+        return self->services->error_set (error, GPB_FAILED_PRECONDITION,
+                                          "argument %zu is host memory, which kernels on %s do not "
+                                          "reach: copy it to device memory",
+                                          index, self->info.name);
+    if (given == GPB_OPENCL_POINTER && argument->memory
+        && argument->offset >= argument->memory->size)
+        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                          "argument %zu starts %" PRIu64
+                                          " bytes into memory of %" PRIu64,
+                                          index, argument->offset, argument->memory->size);
+    return GPB_OK;
+}
+
+//  A part of a buffer is a buffer of its own in OpenCL, whose origin the device wants aligned. The
+//  command keeps it; our reference goes once the launch is enqueued.
+static gpb_status_t
+s_set_part (const gpb_context_t *self, cl_kernel kernel, cl_uint index,
+            const gpb_argument_t *argument, cl_mem *part_p, gpb_error_t *error)
+{
+    if (argument->offset % self->base_alignment != 0)
+        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                          "argument %u starts at offset %" PRIu64
+                                          ", and %s wants a multiple of %" PRIu64 " there",
+                                          (unsigned)index, argument->offset, self->info.name,
+                                          self->base_alignment);
+    cl_buffer_region region = { argument->offset, argument->memory->size - argument->offset };
+    cl_int code;
+    *part_p = clCreateSubBuffer (argument->memory->buffer, 0, CL_BUFFER_CREATE_TYPE_REGION, &region,
+                                 &code);
+    if (!*part_p)
+        return gpb_opencl_refuse (self->services, error, code, "clCreateSubBuffer");
+    code = clSetKernelArg (kernel, index, sizeof *part_p, part_p);
+    return code == CL_SUCCESS ? GPB_OK
+                              : gpb_opencl_refuse (self->services, error, code, "clSetKernelArg");
+}
+
+static gpb_status_t
+s_set_argument (const gpb_context_t *self, cl_kernel kernel, cl_uint index,
+                const gpb_argument_t *argument, cl_mem *part_p, gpb_error_t *error)
+{
+    const gpb_memory_t *memory = argument->memory;
+    cl_int code;
+    if (argument->kind == GPB_ARGUMENT_SCALAR)
+        code = clSetKernelArg (kernel, index, argument->size, argument->scalar.bytes);
+    else if (argument->kind == GPB_ARGUMENT_LOCAL)
+        code = clSetKernelArg (kernel, index, argument->size, NULL);
+    else if (!memory)
+        code = clSetKernelArg (kernel, index, sizeof (cl_mem), NULL);
+    else if (memory->svm)
+        code = clSetKernelArgSVMPointer (kernel, index, (char *)memory->svm + argument->offset);
+    else if (argument->offset)
+        return s_set_part (self, kernel, index, argument, part_p, error);
+    else
+        code = clSetKernelArg (kernel, index, sizeof memory->buffer, &memory->buffer);
+    if (code != CL_SUCCESS)
+        return self->services->error_set (error, gpb_opencl_status (code),
+                                          "argument %u: clSetKernelArg: %s (%d)", (unsigned)index,
+                                          gpb_opencl_code_name (code), (int)code);
+    return GPB_OK;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  The launch
+
+#define PARTS_MAX 64    //  twice what a kernel package may declare
+
+gpb_status_t
+gpb_opencl_launch (gpb_context_t *self, unsigned stream, const gpb_launch_t *launch,
+                   gpb_notify_t notify, gpb_event_t **event_p, gpb_error_t *error)
+{
+    const gpb_function_t *function = launch->function;
+    gpb_event_t *made;
+    gpb_status_t status = gpb_opencl_command (self, stream, event_p, &made, error);
+    if (status != GPB_OK)
+        return status;
+    status = s_check_size (self, launch, error);
+    if (status == GPB_OK
+        && (launch->arguments_count != function->parameters_count
+            || launch->arguments_count > PARTS_MAX))
+        status = self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                            "the kernel takes %u arguments (at most %d), not %zu",
+                                            (unsigned)function->parameters_count, PARTS_MAX,
+                                            launch->arguments_count);
+    for (size_t index = 0; status == GPB_OK && index < launch->arguments_count; index++)
+        status = s_check_argument (self, function, index, &launch->arguments [index], error);
+
+    cl_mem parts [PARTS_MAX];
+    size_t parts_count = 0;
+    for (size_t index = 0; status == GPB_OK && index < launch->arguments_count; index++) {
+        cl_mem part = NULL;
+        status = s_set_argument (self, function->kernel, (cl_uint)index, &launch->arguments [index],
+                                 &part, error);
+        if (part)
+            parts [parts_count++] = part;
+    }
+    if (status == GPB_OK) {
+        size_t global [GPB_DIMENSIONS], local [GPB_DIMENSIONS];
+        for (unsigned dimension = 0; dimension < launch->dimensions; dimension++) {
+            global [dimension] = launch->global [dimension];
+            local [dimension] = launch->local [dimension];
+        }
+        cl_event event = NULL;
+        cl_int code = clEnqueueNDRangeKernel (self->streams [stream].queue, function->kernel,
+                                              launch->dimensions, NULL, global,
+                                              launch->local [0] ? local : NULL, 0, NULL, &event);
+        status = gpb_opencl_enqueued (self, stream, code, "clEnqueueNDRangeKernel", event, notify,
+                                      made, event_p, error);
+    }
+    else
+        self->services->free (made);
+    for (size_t index = 0; index < parts_count; index++)
+        clReleaseMemObject (parts [index]);
+    return status;
+}

@@ -1,0 +1,279 @@
+//  gpb_opencl_memory - memory of an OpenCL device, and copies
+//
+//  Where the device has fine-grain SVM, HOST and MAPPED memory is SVM: one address for host and
+//  kernels, coherent without a map, and any offset of it is an argument. On a device that shares
+//  the host's memory (PoCL) DEVICE memory is SVM as well. Everything else is a cl_mem. Without SVM
+//  there is no MAPPED memory (OpenCL 1.2 lets the host look only between map and unmap, and gives
+//  the address anew each time), and HOST memory serves copies alone.
+//
+//  Any thread; copies and zero enqueue on one stream, and never wait.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_opencl.h"
+
+#include <inttypes.h>
+
+static cl_mem_flags
+s_flags (gpb_access_t access)
+{
+    switch (access) {
+    case GPB_ACCESS_READ_ONLY: return CL_MEM_READ_ONLY;
+    case GPB_ACCESS_WRITE_ONLY: return CL_MEM_WRITE_ONLY;
+    case GPB_ACCESS_READ_WRITE: break;
+    }
+    return CL_MEM_READ_WRITE;
+}
+
+static gpb_status_t
+s_exhausted (gpb_context_t *self, uint64_t size, gpb_error_t *error)
+{
+    return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
+                                      "out of memory on %s: %" PRIu64 " bytes asked for",
+                                      self->info.name, size);
+}
+
+static gpb_status_t
+s_allocate_svm (gpb_context_t *self, gpb_memory_t *memory, gpb_access_t access, gpb_error_t *error)
+{
+    cl_svm_mem_flags flags = s_flags (access) | CL_MEM_SVM_FINE_GRAIN_BUFFER;
+    if (memory->kind == GPB_MEMORY_MAPPED && self->svm_atomics)
+        flags |= CL_MEM_SVM_ATOMICS;
+    memory->svm = clSVMAlloc (self->context, flags, memory->size, GPB_MEMORY_ALIGNMENT);
+    return memory->svm ? GPB_OK : s_exhausted (self, memory->size, error);
+}
+
+static gpb_status_t
+s_allocate_buffer (gpb_context_t *self, gpb_memory_t *memory, gpb_access_t access,
+                   gpb_error_t *error)
+{
+    cl_int code;
+    memory->buffer = clCreateBuffer (self->context, s_flags (access), memory->size, NULL, &code);
+    if (memory->buffer)
+        return GPB_OK;
+    return gpb_opencl_status (code) == GPB_RESOURCE_EXHAUSTED
+               ? s_exhausted (self, memory->size, error)
+               : gpb_opencl_refuse (self->services, error, code, "clCreateBuffer");
+}
+
+//  Mapped once, here, for the memory's life. The map is the only command that anything here waits
+//  for, on a queue of its own, so that no stream's work is waited for.
+static gpb_status_t
+s_allocate_staging (gpb_context_t *self, gpb_memory_t *memory, gpb_error_t *error)
+{
+    cl_int code;
+    memory->staging = true;
+    memory->buffer = clCreateBuffer (self->context, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR,
+                                     memory->size, NULL, &code);
+    if (!memory->buffer)
+        return gpb_opencl_status (code) == GPB_RESOURCE_EXHAUSTED
+                   ? s_exhausted (self, memory->size, error)
+                   : gpb_opencl_refuse (self->services, error, code, "clCreateBuffer");
+    cl_command_queue queue = clCreateCommandQueue (self->context, self->device, 0, &code);
+    if (!queue)
+        return gpb_opencl_refuse (self->services, error, code, "clCreateCommandQueue");
+    memory->host = clEnqueueMapBuffer (queue, memory->buffer, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE,
+                                       0, memory->size, 0, NULL, NULL, &code);
+    clReleaseCommandQueue (queue);
+    return memory->host ? GPB_OK
+                        : gpb_opencl_refuse (self->services, error, code, "clEnqueueMapBuffer");
+}
+
+gpb_status_t
+gpb_opencl_allocate (gpb_context_t *self, gpb_memory_kind_t kind, gpb_access_t access,
+                     uint64_t size, gpb_memory_t **memory_p, gpb_error_t *error)
+{
+    *memory_p = NULL;
+    if (kind == GPB_MEMORY_MAPPED && !self->svm)
+        return self->services->error_set (error, GPB_UNIMPLEMENTED,
+                                          "%s has no memory that host and kernels share: its "
+                                          "driver offers no fine-grain SVM",
+                                          self->info.name);
+    if (size < 1)
+        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                          "memory has a size of at least 1 byte");
+    if (size > self->info.max_allocation)
+        return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
+                                          "%" PRIu64
+                                          " bytes are more than %s gives at once: %" PRIu64,
+                                          size, self->info.name, self->info.max_allocation);
+    gpb_memory_t *memory = self->services->alloc (1, sizeof *memory);
+    if (!memory)
+        return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
+                                          "out of memory for the record of a block");
+    memory->context = self;
+    memory->kind = kind;
+    memory->size = size;
+    gpb_status_t status;
+    if (self->svm && (kind != GPB_MEMORY_DEVICE || self->info.shares_host_memory))
+        status = s_allocate_svm (self, memory, access, error);
+    else if (kind == GPB_MEMORY_HOST)
+        status = s_allocate_staging (self, memory, error);
+    else
+        status = s_allocate_buffer (self, memory, access, error);
+    if (status == GPB_OK)
+        *memory_p = memory;
+    else
+        gpb_opencl_release (&memory);
+    return status;
+}
+
+gpb_status_t
+gpb_opencl_wrap (gpb_context_t *self, void *address, uint64_t size, gpb_access_t access,
+                 gpb_memory_t **memory_p, gpb_error_t *error)
+{
+    *memory_p = NULL;
+    if (!self->info.shares_host_memory)
+        return self->services->error_set (error, GPB_UNIMPLEMENTED,
+                                          "%s does not share the host's memory", self->info.name);
+    if (!address || size < 1)
+        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                          "there is nothing to wrap in %" PRIu64 " bytes at %p",
+                                          size, address);
+    gpb_memory_t *memory = self->services->alloc (1, sizeof *memory);
+    if (!memory)
+        return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
+                                          "out of memory for the record of a block");
+    cl_int code;
+    memory->context = self;
+    memory->kind = GPB_MEMORY_DEVICE;
+    memory->size = size;
+    memory->host = address;
+    memory->buffer = clCreateBuffer (self->context, s_flags (access) | CL_MEM_USE_HOST_PTR, size,
+                                     address, &code);
+    if (!memory->buffer) {
+        gpb_opencl_release (&memory);
+        return gpb_opencl_refuse (self->services, error, code,
+                                  "clCreateBuffer (CL_MEM_USE_HOST_PTR)");
+    }
+    *memory_p = memory;
+    return GPB_OK;
+}
+
+void
+gpb_opencl_release (gpb_memory_t **memory_p)
+{
+    gpb_memory_t *memory = *memory_p;
+    if (!memory)
+        return;
+    *memory_p = NULL;
+    if (memory->svm)
+        clSVMFree (memory->context->context, memory->svm);
+    //  Releasing the last reference of a mapped buffer unmaps it.
+    if (memory->buffer)
+        clReleaseMemObject (memory->buffer);
+    memory->context->services->free (memory);
+}
+
+gpb_status_t
+gpb_opencl_address (gpb_memory_t *memory, void **address_p, gpb_error_t *error)
+{
+    *address_p = memory->kind == GPB_MEMORY_DEVICE ? NULL
+                 : memory->svm                     ? memory->svm
+                                                   : memory->host;
+    if (*address_p)
+        return GPB_OK;
+    return memory->context->services->error_set (
+        error, GPB_FAILED_PRECONDITION,
+        "device memory has no address on the host: it is reached by copies");
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Copies
+
+//  The address of a place that commands reach by address, or NULL where they reach it by buffer.
+static void *
+s_place_address (const gpb_place_t *place)
+{
+    const gpb_memory_t *memory = place->memory;
+    if (!memory)
+        return place->address;
+    char *base = memory->svm ? memory->svm : memory->staging ? memory->host : NULL;
+    return base ? base + place->offset : NULL;
+}
+
+gpb_status_t
+gpb_opencl_copy (gpb_context_t *self, unsigned stream, const gpb_place_t *target,
+                 const gpb_place_t *source, uint64_t size, gpb_notify_t notify,
+                 gpb_event_t **event_p, gpb_error_t *error)
+{
+    gpb_event_t *made;
+    gpb_status_t status = gpb_opencl_command (self, stream, event_p, &made, error);
+    if (status != GPB_OK)
+        return status;
+    cl_command_queue queue = self->streams [stream].queue;
+    void *to = s_place_address (target);
+    const void *from = s_place_address (source);
+    cl_event event = NULL;
+    cl_int code;
+    const char *call;
+    if (to && from && self->svm) {
+        call = "clEnqueueSVMMemcpy";
+        code = clEnqueueSVMMemcpy (queue, CL_FALSE, to, from, size, 0, NULL, &event);
+    }
+    else if (to && from) {
+        self->services->free (made);
+        return self->services->error_set (error, GPB_UNIMPLEMENTED,
+                                          "%s copies to and from its own memory, not within the "
+                                          "host's",
+                                          self->info.name);
+    }
+    else if (to) {
+        call = "clEnqueueReadBuffer";
+        code = clEnqueueReadBuffer (queue, source->memory->buffer, CL_FALSE, source->offset, size,
+                                    to, 0, NULL, &event);
+    }
+    else if (from) {
+        call = "clEnqueueWriteBuffer";
+        code = clEnqueueWriteBuffer (queue, target->memory->buffer, CL_FALSE, target->offset, size,
+                                     from, 0, NULL, &event);
+    }
+    else {
+        call = "clEnqueueCopyBuffer";
+        code = clEnqueueCopyBuffer (queue, source->memory->buffer, target->memory->buffer,
+                                    source->offset, target->offset, size, 0, NULL, &event);
+    }
+    return gpb_opencl_enqueued (self, stream, code, call, event, notify, made, event_p, error);
+}
+
+//  A wide pattern is much faster than single bytes where a driver fills pattern by pattern; offset
+//  and size have to be multiples of it.
+static size_t
+s_pattern_size (uint64_t address, uint64_t size)
+{
+    size_t pattern = GPB_MEMORY_ALIGNMENT;
+    while ((address | size) & (pattern - 1))
+        pattern /= 2;
+    return pattern;
+}
+
+gpb_status_t
+gpb_opencl_zero (gpb_context_t *self, unsigned stream, gpb_memory_t *memory, uint64_t offset,
+                 uint64_t size, gpb_notify_t notify, gpb_event_t **event_p, gpb_error_t *error)
+{
+    static const char zeroes [GPB_MEMORY_ALIGNMENT];
+    gpb_event_t *made;
+    gpb_status_t status = gpb_opencl_command (self, stream, event_p, &made, error);
+    if (status != GPB_OK)
+        return status;
+    if (memory->staging) {
+        self->services->free (made);
+        return self->services->error_set (error, GPB_UNIMPLEMENTED,
+                                          "%s does not reach host memory by commands: write the "
+                                          "zeroes at its address",
+                                          self->info.name);
+    }
+    cl_command_queue queue = self->streams [stream].queue;
+    size_t pattern = s_pattern_size (offset, size);
+    cl_event event = NULL;
+    cl_int code;
+    if (memory->svm)
+        code = clEnqueueSVMMemFill (queue, (char *)memory->svm + offset, zeroes, pattern, size, 0,
+                                    NULL, &event);
+    else
+        code = clEnqueueFillBuffer (queue, memory->buffer, zeroes, pattern, offset, size, 0, NULL,
+                                    &event);
+    return gpb_opencl_enqueued (self, stream, code,
+                                memory->svm ? "clEnqueueSVMMemFill" : "clEnqueueFillBuffer", event,
+                                notify, made, event_p, error);
+}

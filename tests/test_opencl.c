@@ -1,0 +1,6 @@
+#include "gpb_test.h"
+int
+main (void)
+{
+    return 0;
+}
