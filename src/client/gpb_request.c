@@ -1,0 +1,623 @@
+//  gpb_request - one request to a node, being written
+//
+//  Owns what is put into it: copies of strings and data, and the data that it was given. Nothing
+//  leaves it before gpb_client_send packs it. The first error of a setter is kept and all later
+//  calls do nothing, but for taking what they are given, so that it is freed. One thread at a time,
+//  no I/O.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_request.h"
+
+#include "gpb_alloc.h"
+#include "gpb_client_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+//  What an execute request points at.
+typedef struct {
+    Gpb__V1__Argument arguments [GPB_ARGUMENTS_MAX];
+    Gpb__V1__Argument *list [GPB_ARGUMENTS_MAX];
+    Gpb__V1__BufferRange buffers [GPB_ARGUMENTS_MAX];
+    Gpb__V1__Output outputs [GPB_ARGUMENTS_MAX];
+    uint64_t global [3];
+    uint64_t local [3];
+    char *require [GPB_REQUIRE_MAX];
+} s_execute_t;
+
+struct _gpb_request_t {
+    Gpb__V1__Request header;    //  its body points at the member of the union below
+    union {
+        Gpb__V1__Hello hello;
+        Gpb__V1__Goodbye goodbye;
+        Gpb__V1__ListDevices devices;
+        Gpb__V1__ListKernels kernels;
+        Gpb__V1__Stats stats;
+        Gpb__V1__Health health;
+        Gpb__V1__Execute execute;
+        Gpb__V1__Rent rent;
+        Gpb__V1__Release release;
+        Gpb__V1__Write write;
+        Gpb__V1__Read read;
+        Gpb__V1__Copy copy;
+        Gpb__V1__RegisterKernel register_kernel;
+        Gpb__V1__Cancel cancel;
+        Gpb__V1__Map map;
+        Gpb__V1__Unmap unmap;
+    } body;
+    s_execute_t *arguments;    //  of an execute request; else NULL
+    char *strings [2];         //  copies that the body points at
+    zmq_msg_t payloads [GPB_PAYLOADS_MAX];
+    size_t payloads_count;
+    gpb_status_t status;    //  the first error, or GPB_OK
+    char text [128];        //  and its sentence
+};
+
+static void
+s_fail (gpb_request_t *self, gpb_status_t status, const char *text)
+{
+    if (self->status == GPB_OK) {
+        self->status = status;
+        snprintf (self->text, sizeof self->text, "%s", text);
+    }
+}
+
+static gpb_request_t *
+s_new (Gpb__V1__Request__BodyCase kind)
+{
+    gpb_request_t *self = gpb_alloc (1, sizeof *self);
+    if (!self)
+        return NULL;
+    gpb__v1__request__init (&self->header);
+    self->header.version = GPB_PROTOCOL_VERSION;
+    self->header.body_case = kind;
+    //  All members of the header's oneof are pointers in one place.
+    self->header.hello = &self->body.hello;
+    return self;
+}
+
+//  A copy of text that lives as long as the request.
+static char *
+s_copy (gpb_request_t *self, const char *text, size_t slot)
+{
+    if (!text)
+        s_fail (self, GPB_INVALID_ARGUMENT, "a text is NULL");
+    else if (!gpb_codec_text_ok (text, strlen (text)))
+        s_fail (self, GPB_INVALID_ARGUMENT, "a text is not UTF-8");
+    else if (!(self->strings [slot] = gpb_strdup (text)))
+        s_fail (self, GPB_RESOURCE_EXHAUSTED, "no memory for a text");
+    return self->strings [slot] ? self->strings [slot] : (char *)protobuf_c_empty_string;
+}
+
+gpb_request_t *
+gpb_request_hello (void)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_HELLO);
+    if (self) {
+        gpb__v1__hello__init (&self->body.hello);
+        self->body.hello.oldest_version = GPB_PROTOCOL_VERSION;
+        self->body.hello.newest_version = GPB_PROTOCOL_VERSION;
+    }
+    return self;
+}
+
+gpb_request_t *
+gpb_request_goodbye (void)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_GOODBYE);
+    if (self)
+        gpb__v1__goodbye__init (&self->body.goodbye);
+    return self;
+}
+
+gpb_request_t *
+gpb_request_devices (void)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_DEVICES);
+    if (self)
+        gpb__v1__list_devices__init (&self->body.devices);
+    return self;
+}
+
+gpb_request_t *
+gpb_request_kernels (const char *kernel)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_KERNELS);
+    if (self) {
+        gpb__v1__list_kernels__init (&self->body.kernels);
+        if (kernel)
+            self->body.kernels.kernel = s_copy (self, kernel, 0);
+    }
+    return self;
+}
+
+gpb_request_t *
+gpb_request_stats (void)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_STATS);
+    if (self)
+        gpb__v1__stats__init (&self->body.stats);
+    return self;
+}
+
+gpb_request_t *
+gpb_request_health (void)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_HEALTH);
+    if (self)
+        gpb__v1__health__init (&self->body.health);
+    return self;
+}
+
+gpb_request_t *
+gpb_request_execute (const char *kernel)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_EXECUTE);
+    if (!self)
+        return NULL;
+    self->arguments = gpb_alloc (1, sizeof *self->arguments);
+    if (!self->arguments) {
+        gpb_request_destroy (&self);
+        return NULL;
+    }
+    Gpb__V1__Execute *execute = &self->body.execute;
+    gpb__v1__execute__init (execute);
+    execute->kernel = s_copy (self, kernel, 0);
+    execute->arguments = self->arguments->list;
+    execute->global = self->arguments->global;
+    execute->local = self->arguments->local;
+    execute->require = self->arguments->require;
+    return self;
+}
+
+gpb_request_t *
+gpb_request_rent (uint64_t size, gpb_rent_kind_t kind, gpb_rent_access_t access)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RENT);
+    if (!self)
+        return NULL;
+    self->arguments = gpb_alloc (1, sizeof *self->arguments);
+    if (!self->arguments) {
+        gpb_request_destroy (&self);
+        return NULL;
+    }
+    Gpb__V1__Rent *rent = &self->body.rent;
+    gpb__v1__rent__init (rent);
+    rent->size = size;
+    rent->kind =
+        kind == GPB_RENT_MAPPED ? GPB__V1__MEMORY_KIND__MAPPED : GPB__V1__MEMORY_KIND__DEVICE;
+    rent->access = access == GPB_RENT_READ_ONLY    ? GPB__V1__ACCESS__READ_ONLY
+                   : access == GPB_RENT_WRITE_ONLY ? GPB__V1__ACCESS__WRITE_ONLY
+                                                   : GPB__V1__ACCESS__READ_WRITE;
+    rent->require = self->arguments->require;
+    return self;
+}
+
+gpb_request_t *
+gpb_request_release (uint64_t handle)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RELEASE);
+    if (self) {
+        gpb__v1__release__init (&self->body.release);
+        self->body.release.handle = handle;
+    }
+    return self;
+}
+
+gpb_request_t *
+gpb_request_read (uint64_t handle, uint64_t offset, uint64_t size)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_READ);
+    if (self) {
+        gpb__v1__read__init (&self->body.read);
+        self->body.read.handle = handle;
+        self->body.read.offset = offset;
+        self->body.read.size = size;
+    }
+    return self;
+}
+
+gpb_request_t *
+gpb_request_copy (uint64_t source, uint64_t source_offset, uint64_t target, uint64_t target_offset,
+                  uint64_t size)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_COPY);
+    if (self) {
+        Gpb__V1__Copy *copy = &self->body.copy;
+        gpb__v1__copy__init (copy);
+        copy->source = source;
+        copy->source_offset = source_offset;
+        copy->target = target;
+        copy->target_offset = target_offset;
+        copy->size = size;
+    }
+    return self;
+}
+
+gpb_request_t *
+gpb_request_map (uint64_t handle)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_MAP);
+    if (self) {
+        gpb__v1__map__init (&self->body.map);
+        self->body.map.handle = handle;
+    }
+    return self;
+}
+
+gpb_request_t *
+gpb_request_unmap (uint64_t handle)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_UNMAP);
+    if (self) {
+        gpb__v1__unmap__init (&self->body.unmap);
+        self->body.unmap.handle = handle;
+    }
+    return self;
+}
+
+gpb_request_t *
+gpb_request_cancel (uint64_t id)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_CANCEL);
+    if (self) {
+        gpb__v1__cancel__init (&self->body.cancel);
+        self->body.cancel.id = id;
+    }
+    return self;
+}
+
+gpb_request_t *
+gpb_request_register (const char *definition, const char *source, bool replace)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_REGISTER_KERNEL);
+    if (self) {
+        Gpb__V1__RegisterKernel *kernel = &self->body.register_kernel;
+        gpb__v1__register_kernel__init (kernel);
+        kernel->definition = s_copy (self, definition, 0);
+        kernel->source = s_copy (self, source, 1);
+        kernel->replace = replace;
+    }
+    return self;
+}
+
+void
+gpb_request_destroy (gpb_request_t **self_p)
+{
+    gpb_request_t *self = *self_p;
+    if (!self)
+        return;
+    while (self->payloads_count > 0)
+        zmq_msg_close (&self->payloads [--self->payloads_count]);
+    for (size_t index = 0; self->arguments && index < GPB_REQUIRE_MAX; index++)
+        gpb_free (self->arguments->require [index]);
+    gpb_free (self->arguments);
+    gpb_free (self->strings [0]);
+    gpb_free (self->strings [1]);
+    gpb_free (self);
+    *self_p = NULL;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Payloads
+
+//  Takes a frame; its index, or -1.
+static int
+s_add_payload (gpb_request_t *self, zmq_msg_t *frame)
+{
+    if (self->payloads_count == GPB_PAYLOADS_MAX) {
+        s_fail (self, GPB_INVALID_ARGUMENT, "more than 32 payloads in one request");
+        zmq_msg_close (frame);
+        return -1;
+    }
+    zmq_msg_t *target = &self->payloads [self->payloads_count];
+    zmq_msg_init (target);
+    zmq_msg_move (target, frame);
+    zmq_msg_close (frame);
+    return (int)self->payloads_count++;
+}
+
+static int
+s_copy_payload (gpb_request_t *self, const void *data, size_t size)
+{
+    zmq_msg_t frame;
+    if (!data && size) {
+        s_fail (self, GPB_INVALID_ARGUMENT, "a payload is NULL");
+        return -1;
+    }
+    if (zmq_msg_init_size (&frame, size) < 0) {
+        s_fail (self, GPB_RESOURCE_EXHAUSTED, "no memory for a payload");
+        return -1;
+    }
+    if (size)
+        memcpy (zmq_msg_data (&frame), data, size);
+    return s_add_payload (self, &frame);
+}
+
+gpb_request_t *
+gpb_request_write (uint64_t handle, uint64_t offset, const void *data, size_t size)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_WRITE);
+    if (self) {
+        Gpb__V1__Write *body = &self->body.write;
+        gpb__v1__write__init (body);
+        body->handle = handle;
+        body->offset = offset;
+        body->value_case = GPB__V1__WRITE__VALUE_FRAME;
+        int frame = s_copy_payload (self, data, size);
+        body->frame = frame < 0 ? 0 : (uint32_t)frame;
+    }
+    return self;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Arguments
+
+static bool
+s_is_execute (gpb_request_t *self)
+{
+    if (!self || self->status != GPB_OK)
+        return false;
+    if (self->header.body_case == GPB__V1__REQUEST__BODY_EXECUTE)
+        return true;
+    s_fail (self, GPB_INVALID_ARGUMENT, "only an execute request has arguments and sizes");
+    return false;
+}
+
+//  The next argument, or NULL.
+static Gpb__V1__Argument *
+s_argument (gpb_request_t *self, Gpb__V1__Argument__ValueCase kind)
+{
+    if (!s_is_execute (self))
+        return NULL;
+    Gpb__V1__Execute *execute = &self->body.execute;
+    if (execute->n_arguments == GPB_ARGUMENTS_MAX) {
+        s_fail (self, GPB_INVALID_ARGUMENT, "more than 64 arguments");
+        return NULL;
+    }
+    Gpb__V1__Argument *argument = &self->arguments->arguments [execute->n_arguments];
+    gpb__v1__argument__init (argument);
+    argument->value_case = kind;
+    self->arguments->list [execute->n_arguments++] = argument;
+    return argument;
+}
+
+void
+gpb_request_i32 (gpb_request_t *self, int32_t value)
+{
+    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_I32);
+    if (argument)
+        argument->i32 = value;
+}
+
+void
+gpb_request_u32 (gpb_request_t *self, uint32_t value)
+{
+    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_U32);
+    if (argument)
+        argument->u32 = value;
+}
+
+void
+gpb_request_i64 (gpb_request_t *self, int64_t value)
+{
+    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_I64);
+    if (argument)
+        argument->i64 = value;
+}
+
+void
+gpb_request_u64 (gpb_request_t *self, uint64_t value)
+{
+    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_U64);
+    if (argument)
+        argument->u64 = value;
+}
+
+void
+gpb_request_f32 (gpb_request_t *self, float value)
+{
+    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_F32);
+    if (argument)
+        argument->f32 = value;
+}
+
+void
+gpb_request_f64 (gpb_request_t *self, double value)
+{
+    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_F64);
+    if (argument)
+        argument->f64 = value;
+}
+
+void
+gpb_request_in (gpb_request_t *self, const void *data, size_t size)
+{
+    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_FRAME);
+    int frame = argument ? s_copy_payload (self, data, size) : -1;
+    if (frame >= 0)
+        argument->frame = (uint32_t)frame;
+}
+
+void
+gpb_request_in_take (gpb_request_t *self, void *data, size_t size,
+                     void (*free_fn) (void *data, void *hint), void *hint)
+{
+    zmq_msg_t payload;
+    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_FRAME);
+    if (argument && !data) {
+        s_fail (self, GPB_INVALID_ARGUMENT, "a payload is NULL");
+        argument = NULL;
+    }
+    if (argument && zmq_msg_init_data (&payload, data, size, free_fn, hint) < 0) {
+        s_fail (self, GPB_RESOURCE_EXHAUSTED, "no memory for a payload");
+        argument = NULL;
+    }
+    if (argument) {
+        int frame = s_add_payload (self, &payload);
+        argument->frame = frame < 0 ? 0 : (uint32_t)frame;
+    }
+    else if (free_fn && data)
+        free_fn (data, hint);
+}
+
+void
+gpb_request_out (gpb_request_t *self, size_t size)
+{
+    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_OUTPUT);
+    if (argument) {
+        argument->output = &self->arguments->outputs [argument - self->arguments->arguments];
+        gpb__v1__output__init (argument->output);
+        argument->output->size = size;
+    }
+}
+
+void
+gpb_request_buffer (gpb_request_t *self, uint64_t handle, uint64_t offset, uint64_t size)
+{
+    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_BUFFER);
+    if (argument) {
+        argument->buffer = &self->arguments->buffers [argument - self->arguments->arguments];
+        gpb__v1__buffer_range__init (argument->buffer);
+        argument->buffer->handle = handle;
+        argument->buffer->offset = offset;
+        argument->buffer->size = size;
+    }
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Options
+
+static size_t
+s_set_sizes (gpb_request_t *self, uint64_t *target, unsigned dimensions, const uint64_t *sizes)
+{
+    if (!sizes || dimensions < 1 || dimensions > 3) {
+        s_fail (self, GPB_INVALID_ARGUMENT, "work sizes have 1 to 3 dimensions");
+        return 0;
+    }
+    memcpy (target, sizes, dimensions * sizeof *target);
+    return dimensions;
+}
+
+void
+gpb_request_set_global (gpb_request_t *self, unsigned dimensions, const uint64_t *sizes)
+{
+    if (s_is_execute (self))
+        self->body.execute.n_global =
+            s_set_sizes (self, self->arguments->global, dimensions, sizes);
+}
+
+void
+gpb_request_set_local (gpb_request_t *self, unsigned dimensions, const uint64_t *sizes)
+{
+    if (s_is_execute (self))
+        self->body.execute.n_local = s_set_sizes (self, self->arguments->local, dimensions, sizes);
+}
+
+void
+gpb_request_set_shared (gpb_request_t *self, uint64_t size)
+{
+    if (s_is_execute (self)) {
+        self->body.execute.dynamic_local_memory_case =
+            GPB__V1__EXECUTE__DYNAMIC_LOCAL_MEMORY_SHARED;
+        self->body.execute.shared = size;
+    }
+}
+
+static bool
+s_is_placed (gpb_request_t *self)
+{
+    if (!self || self->status != GPB_OK)
+        return false;
+    if (self->arguments)
+        return true;
+    s_fail (self, GPB_INVALID_ARGUMENT, "only execute and rent requests are placed on a device");
+    return false;
+}
+
+void
+gpb_request_set_device (gpb_request_t *self, unsigned index)
+{
+    if (!s_is_placed (self))
+        return;
+    if (self->header.body_case == GPB__V1__REQUEST__BODY_RENT) {
+        self->body.rent.placement_case = GPB__V1__RENT__PLACEMENT_DEVICE;
+        self->body.rent.device = index;
+    }
+    else {
+        self->body.execute.placement_case = GPB__V1__EXECUTE__PLACEMENT_DEVICE;
+        self->body.execute.device = index;
+    }
+}
+
+void
+gpb_request_require (gpb_request_t *self, const char *capability)
+{
+    if (!s_is_placed (self))
+        return;
+    size_t *count = self->header.body_case == GPB__V1__REQUEST__BODY_RENT
+                        ? &self->body.rent.n_require
+                        : &self->body.execute.n_require;
+    if (!capability || !gpb_codec_text_ok (capability, strlen (capability)))
+        s_fail (self, GPB_INVALID_ARGUMENT, "a capability is NULL, or not UTF-8");
+    else if (*count == GPB_REQUIRE_MAX)
+        s_fail (self, GPB_INVALID_ARGUMENT, "more than 64 capabilities");
+    else if (!(self->arguments->require [*count] = gpb_strdup (capability)))
+        s_fail (self, GPB_RESOURCE_EXHAUSTED, "no memory for a capability");
+    else
+        ++*count;
+}
+
+void
+gpb_request_set_memory (gpb_request_t *self, uint64_t size)
+{
+    if (s_is_execute (self))
+        self->body.execute.memory = size;
+}
+
+void
+gpb_request_set_timeout (gpb_request_t *self, uint32_t timeout_ms)
+{
+    if (self)
+        self->header.timeout_ms = timeout_ms;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  For the client
+
+gpb_status_t
+gpb_request_error (const gpb_request_t *self, gpb_error_t *error)
+{
+    if (!self)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a request");
+    if (self->status != GPB_OK)
+        return gpb_error_set (error, self->status, "%s", self->text);
+    return GPB_OK;
+}
+
+uint32_t
+gpb_request_timeout (const gpb_request_t *self)
+{
+    return self->header.timeout_ms;
+}
+
+gpb_status_t
+gpb_request_pack (gpb_request_t *self, uint64_t id, uint32_t timeout_ms, gpb_message_t *message,
+                  gpb_error_t *error)
+{
+    gpb_message_clear (message);
+    self->header.id = id;
+    self->header.timeout_ms = timeout_ms;
+    gpb_status_t status = gpb_codec_pack (&self->header.base, &message->header, error);
+    for (size_t index = 0; status == GPB_OK && index < self->payloads_count; index++) {
+        zmq_msg_t frame;
+        zmq_msg_init (&frame);
+        zmq_msg_copy (&frame, &self->payloads [index]);
+        status = gpb_message_add (message, &frame, error);
+        zmq_msg_close (&frame);
+    }
+    if (status != GPB_OK)
+        gpb_message_clear (message);
+    return status;
+}
