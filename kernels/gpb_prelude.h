@@ -1,24 +1,137 @@
-//  gpb_prelude - what makes one source valid OpenCL C and valid CUDA C
+//  gpb_prelude - the words in which a portable kernel is written
 //
-//  It stands before every portable source. The compiler's own macros tell which language it is.
+//  libgpb puts this text in front of the one source file of a kernel package, so a package includes
+//  nothing. The same source is then OpenCL C 1.2 on one device and CUDA C++ on another, compiled
+//  for the device alone, without any header of either. doc/kernels.md lists the words.
+//
+//  Where the two languages agree there is no word: if, for, float, sizeof, sqrt, exp, fma, fabs,
+//  min and max stand for themselves.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
-#if defined(__OPENCL_VERSION__)
-#define KERNEL __kernel
-#define GLOBAL __global
-#define LOCAL __local
-#define BARRIER barrier (CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
-#define global_id(dimension) ((uint)get_global_id (dimension))
-#else
-typedef unsigned int uint;
+#ifndef GPB_PRELUDE_H_INCLUDED
+#define GPB_PRELUDE_H_INCLUDED
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+
+//  ---------------------------------------------------------------------------------------------------------
+//  CUDA C++
+
+//  C linkage, so that the entry is found under the name that kernel.conf says.
 #define KERNEL extern "C" __global__
+#define FUNCTION static __device__ __forceinline__
+#define CONSTANT static __device__ __constant__
 #define GLOBAL
 #define LOCAL __shared__
-#define BARRIER __syncthreads ()
-#define GPB_AXIS(vector, dimension)                                                                \
-    ((dimension) == 0 ? vector.x : (dimension) == 1 ? vector.y : vector.z)
-#define global_id(dimension)                                                                       \
-    (GPB_AXIS (blockIdx, dimension) * GPB_AXIS (blockDim, dimension)                               \
-     + GPB_AXIS (threadIdx, dimension))
+#define LOCAL_POINTER
+#define RESTRICT __restrict__
+#define ALIGNED(bytes) __align__ (bytes)
+
+//  OpenCL C's names for types, with its sizes (NVRTC has LP64 on Linux).
+typedef unsigned char uchar;
+typedef unsigned short ushort;
+typedef unsigned int uint;
+typedef unsigned long ulong;
+
+#define INFINITY __int_as_float (0x7f800000)
+#define NAN __int_as_float (0x7fffffff)
+#define FLT_MAX 3.402823466e+38f
+#define M_PI_F 3.14159265f
+
+//  The launch's dynamic shared memory: one block, whatever an entry calls it. 16 is the widest that
+//  a load takes.
+extern __shared__ __align__ (16) unsigned char gpb_dynamic_local_memory [];
+#define LOCAL_PARAMETER(type, name)
+#define LOCAL_ARRAY(type, name) type *const name = (type *) gpb_dynamic_local_memory
+
+#define BARRIER() __syncthreads ()
+
+//  Dimension 0 is the one whose neighbours run side by side, in both languages. The products are
+//  taken in 64 bits: a grid has more than 2^32 threads before a count of 64 bits is full.
+FUNCTION ulong
+local_id (uint dimension)
+{
+    return dimension == 0 ? threadIdx.x : dimension == 1 ? threadIdx.y : threadIdx.z;
+}
+
+FUNCTION ulong
+local_size (uint dimension)
+{
+    return dimension == 0 ? blockDim.x : dimension == 1 ? blockDim.y : blockDim.z;
+}
+
+FUNCTION ulong
+group_id (uint dimension)
+{
+    return dimension == 0 ? blockIdx.x : dimension == 1 ? blockIdx.y : blockIdx.z;
+}
+
+FUNCTION ulong
+num_groups (uint dimension)
+{
+    return dimension == 0 ? gridDim.x : dimension == 1 ? gridDim.y : gridDim.z;
+}
+
+FUNCTION ulong
+global_id (uint dimension)
+{
+    return group_id (dimension) * local_size (dimension) + local_id (dimension);
+}
+
+FUNCTION ulong
+global_size (uint dimension)
+{
+    return num_groups (dimension) * local_size (dimension);
+}
+
+#define ATOMIC_ADD_U32(address, value) atomicAdd ((address), (uint) (value))
+#define ATOMIC_ADD_F32(address, value) atomicAdd ((address), (float) (value))
+
+#else
+
+//  ---------------------------------------------------------------------------------------------------------
+//  OpenCL C 1.2
+
+#define KERNEL __kernel
+#define FUNCTION static inline
+#define CONSTANT __constant
+#define GLOBAL __global
+#define LOCAL __local
+#define LOCAL_POINTER __local
+#define RESTRICT restrict
+#define ALIGNED(bytes) __attribute__ ((aligned (bytes)))
+
+//  The argument goes last; CUDA has none, so the comma is part of the word.
+#define LOCAL_PARAMETER(type, name) , __local type *name
+#define LOCAL_ARRAY(type, name)
+
+//  Both fences, since __syncthreads orders both memories.
+#define BARRIER() barrier (CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
+
+#define local_id(dimension) get_local_id (dimension)
+#define local_size(dimension) get_local_size (dimension)
+#define group_id(dimension) get_group_id (dimension)
+#define num_groups(dimension) get_num_groups (dimension)
+#define global_id(dimension) get_global_id (dimension)
+#define global_size(dimension) get_global_size (dimension)
+
+#define ATOMIC_ADD_U32(address, value) atomic_add ((address), (uint) (value))
+#define ATOMIC_ADD_F32(address, value) gpb_atomic_add_f32 ((address), (float) (value))
+
+//  OpenCL C 1.2 adds no float atomically: compare and exchange until nobody was in between.
+FUNCTION float
+gpb_atomic_add_f32 (volatile __global float *address, float value)
+{
+    volatile __global uint *bits = (volatile __global uint *) address;
+    uint seen = *bits;
+    for (;;) {
+        uint found = atomic_cmpxchg (bits, seen, as_uint (as_float (seen) + value));
+        if (found == seen)
+            return as_float (found);
+        seen = found;
+    }
+}
+
+#endif
+
 #endif
