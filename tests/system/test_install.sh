@@ -42,13 +42,14 @@ a_program_links_to_the_shared_library () {
     [ "$(LD_LIBRARY_PATH="$libdir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$tree/shared")" = "$expected" ]
 }
 
-# The names of -lgpb are taken from the archive, those of the libraries below it as ever.
+# The archive is libgpb's alone: what it needs in turn is what libgpb.pc requires, privately or not.
 a_program_links_to_the_static_library () {
-    # shellcheck disable=SC2046
-    gcc -std=c11 -o "$tree/static" "$tree/program.c" \
-        $(pkg-config --cflags libgpb) "$libdir/libgpb.a" \
-        $(PKG_CONFIG_SYSROOT_DIR='' pkg-config --libs libczmq libzmq libprotobuf-c libconfig) \
-        || return
+    local needs
+    needs=$(pkg-config --print-requires --print-requires-private libgpb | sed 's/[<>=].*//')
+    # shellcheck disable=SC2046,SC2086
+    gcc -std=c11 -o "$tree/static" "$tree/program.c" $(pkg-config --cflags libgpb) \
+        -Wl,--whole-archive "$libdir/libgpb.a" -Wl,--no-whole-archive \
+        $(PKG_CONFIG_SYSROOT_DIR='' pkg-config --libs $needs) -lm || return
     ! readelf -d "$tree/static" | grep -q 'NEEDED.*libgpb' || return
     [ "$("$tree/static")" = "$expected" ]
 }
