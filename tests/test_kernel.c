@@ -267,6 +267,14 @@ static const struct {
     { ID "  \t@include \"/etc/passwd\"\n",
       "kernel.conf:2: a kernel's definition includes no other" },
     { "/*\n*/ id = \"k\"; /* \" */\n@include \"/etc/passwd\"", "kernel.conf:3: a kernel's" },
+    { ID "\nentry = \"f\n\\\"", "kernel.conf:3: a string starts here and is not closed" },
+    { ID "entry = \"f\\", "kernel.conf:2: a string starts here and is not closed" },
+    { ID "\n/* \n * /\n", "kernel.conf:3: a comment starts here and is not closed" },
+    { ID "entry = \"f\" 1", "kernel.conf:2: syntax error" },
+    { ID "local = 5\n\"f\"", "kernel.conf:3: syntax error: no string belongs here" },
+    { ID "local = 5,\n\"f\"", "kernel.conf:3: syntax error: no string belongs here" },
+    { "\"id\" = 1;", "kernel.conf:1: syntax error: no string belongs here" },
+    { ID "/*/", "kernel.conf:2: a comment starts here and is not closed" },
     { "a = {b={c={d={e={f={g={h={i={j=1;};};};};};};};};};", "kernel.conf:1: groups and lists are "
                                                              "nested too deeply" },
 };
@@ -291,6 +299,7 @@ START_TEST (test_the_template_of_the_refusals_is_taken)
     static const char *const texts [] = {
         WHOLE,
         WITH (A ("count = \"n\";")),
+        WHOLE "description = \"in \" /* two */ \"parts\"; require = ( \"a\", \"b\" )",
         WHOLE "local_free = false; local = [ 64 ]; global_free = true;",
         WHOLE "description = \"99999999999 and // no comment, @include\"; # 99999999999\n",
         WITH (S ("i64", "minimum = -9000000000L; maximum = 9223372036854775807L;")),
@@ -514,7 +523,7 @@ START_TEST (test_no_cut_or_mangled_definition_crashes)
     char text [sizeof s_definition];
     size_t taken = 0;
     srand (7);
-    for (size_t round = 0; round < 4000; round++) {
+    for (size_t round = 0; round < 8000; round++) {
         memcpy (text, s_definition, sizeof text);
         if (round < sizeof text)
             text [round] = 0;

@@ -21,13 +21,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC "GPBCACH1"
-#define MAGIC_SIZE 8
 #define KEY_AT 8
 #define SIZE_AT 40
 #define CHECKSUM_AT 48
 #define HEADER_SIZE 80
-#define NAME_SIZE (2 * GPB_CACHE_KEY_SIZE)    //  characters of an entry's name
+#define NAME_SIZE ((size_t)2 * GPB_CACHE_KEY_SIZE)    //  characters of an entry's name
 
 //  Bytes of one binary: cubins of real kernels are far below, and a file that claims more is not
 //  read.
@@ -35,6 +33,8 @@
 
 //  What a writer that died has left is removed when it is this old; nobody takes as long to write.
 #define LEFTOVER_S 3600
+
+static const unsigned char s_magic [8] = { 'G', 'P', 'B', 'C', 'A', 'C', 'H', '1' };
 
 struct _gpb_cache_t {
     int directory;    //  -1: nothing is kept
@@ -208,7 +208,7 @@ s_write (int fd, const void *source, size_t size)
 static void
 s_make_header (unsigned char *header, const unsigned char *key, const void *data, size_t size)
 {
-    memcpy (header, MAGIC, MAGIC_SIZE);
+    memcpy (header, s_magic, sizeof s_magic);
     memcpy (header + KEY_AT, key, GPB_CACHE_KEY_SIZE);
     s_put_u64 (header + SIZE_AT, size);
     crypto_hash_sha256 (header + CHECKSUM_AT, data, size);

@@ -19,7 +19,8 @@ typedef struct _gpb_cache_t gpb_cache_t;
 
 //  directory: created with mode 0700 where it is missing; NULL or "": no cache on disk. max_size:
 //  bytes that all entries may take; the ones used longest ago go first. NULL only when memory runs
-//  out. Any thread; one instance is for one thread.
+//  out. A folder that cannot be made or that others can write to is not used: then *error says why
+//  (FAILED_PRECONDITION), and it is GPB_OK otherwise. Any thread; one instance is for one thread.
 gpb_cache_t *gpb_cache_new (const char *directory, uint64_t max_size, gpb_error_t *error);
 
 void gpb_cache_destroy (gpb_cache_t **self_p);

@@ -247,7 +247,7 @@ s_load (gpb_kernel_t *self, int directory, const char *folder, const char *path,
 gpb_kernel_t *
 gpb_kernel_load (const char *directory, gpb_error_t *error)
 {
-    gpb_error_t unseen;
+    gpb_error_t unseen = { GPB_OK, "" };
     error = error ? error : &unseen;
     char folder [NAME_MAX + 1], path [PATH_MAX];
     if (s_folder_name (directory, folder, sizeof folder, error) != GPB_OK)

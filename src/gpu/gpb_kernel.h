@@ -5,30 +5,33 @@
 //  sizes are known, before anything reaches a device: a wrong type, count or size is an answer with
 //  a reason, never a fault.
 //
-//      id = "vector_add";                      // [a-z0-9_.-]{1,64}; the folder has the same name
+//      id = "vector_add";             // [a-z0-9_.-]{1,64}; the folder has the same name
 //      description = "c = a + b";
-//      entry = "vector_add";                   // the function's name in the source; default: the
-//      id source = "vector_add.c";                // one portable file, or, for each backend:
-//                                              // sources = { cl = "x.cl"; cu = "x.cu"; ptx =
-//                                              "x.ptx"; cubin = "x.cubin"; }
-//      parameters = (
-//          { name = "a"; direction = "in"; type = "f32"; count = "n"; },       // alignment:
-//          default the type's size { name = "b"; direction = "in"; type = "f32"; count = "n"; }, {
-//          name = "c"; direction = "out"; type = "f32"; count = "n"; }, { name = "n"; direction =
-//          "scalar"; type = "i32"; }                 // minimum, maximum: optional, numbers
+//      entry = "vector_add";          // the function's name in the source; default: the id
+//      source = "vector_add.c";       // one portable file, or, for each backend:
+//                                     // sources = { cl = "x.cl"; cu = "x.cu"; ptx = "x.ptx";
+//                                     //             cubin = "x.cubin"; };
+//      parameters = (                 // alignment: default the type's size
+//          { name = "a"; direction = "in"; type = "f32"; count = "n"; },
+//          { name = "b"; direction = "in"; type = "f32"; count = "n"; },
+//          { name = "c"; direction = "out"; type = "f32"; count = "n"; },
+//          { name = "n"; direction = "scalar"; type = "i32"; }    // minimum, maximum: numbers
 //      );
-//      global = [ "n" ];                       // default global size, 1 to 3 expressions
-//      global_free = false;                    // a request may say another global size
-//      local = [ 256 ];                        // default local size; left out: the backend chooses
-//      shared = "";                            // dynamic local memory in bytes, an expression
-//      require = [ ];                          // capabilities
-//      optimize = 2; debug = false; options = ""; arch = "";                   // for the compiler
+//      global = [ "n" ];              // default global size, 1 to 3 expressions
+//      global_free = false;           // a request may say another global size
+//      local = [ 256 ];               // default local size; left out: the backend chooses
+//      local_free = true;             // a request may say another local size; false where the
+//                                     // code relies on this one
+//      shared = "";                   // dynamic local memory in bytes, an expression
+//      require = [ ];                 // capabilities
+//      optimize = 2; debug = false; options = ""; arch = "";    // for the compiler
 //
-//  Expressions are of scalar parameters and, where global_free, of global_size_0, _1, _2: unsigned
-//  64-bit, overflow checked,
-//  + - * / ceil_div (a, b) min (a, b) max (a, b) and parentheses. A global size that is no multiple
-//  of the local size is rounded up to one, so a kernel compares its global_id with what it was
-//  given. Where any dimension is 0, there is nothing to do, and nothing is launched.
+//  Expressions are of whole scalar parameters and, where global_free, of global_size_0, _1, _2:
+//  unsigned 64-bit, overflow checked, + - * / ceil_div (a, b) min (a, b) max (a, b) and
+//  parentheses. A global size that is no multiple of the local size is rounded up to one, so a
+//  kernel compares its global_id with what it was given. Where any dimension is 0, there is nothing
+//  to do, and nothing is launched. A dimension has at most 2^31 work-items, since kernels count in
+//  32 bits. A request may ask for more dynamic local memory than `shared` says, never for less.
 //
 //  A definition never changes after it is read; it may be read by any thread at once. No I/O but in
 //  gpb_kernel_load.

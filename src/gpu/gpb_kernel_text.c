@@ -78,7 +78,9 @@ typedef struct {
     const char *at;
     const char *file;
     unsigned line;
+    char last;    //  the last character that was neither blank nor comment
     unsigned nesting;
+    char brackets [NESTING_MAX];    //  those open, the outermost first
     gpb_error_t *error;
 } scan_t;
 
@@ -144,31 +146,80 @@ s_check_number (scan_t *self, const char *word, size_t size)
     return GPB_OK;
 }
 
-static void
-s_skip_string (scan_t *self)
+//  Behind "= : ( [", in a list behind a ",", and behind another string, which it continues.
+static bool
+s_string_may_stand_here (const scan_t *self)
 {
-    for (self->at++; *self->at && *self->at != '"'; self->at++) {
-        if (*self->at == '\\' && self->at [1])
-            self->at++;
-        self->line += *self->at == '\n';
-    }
-    self->at += *self->at == '"';
+    char around = self->nesting ? self->brackets [self->nesting - 1] : 0;
+    return (self->last && strchr ("=:([\"", self->last))
+           || (self->last == ',' && (around == '(' || around == '['));
 }
 
-//  Goes over a comment where one starts.
+//  libconfig 1.5 leaks a string that is not closed, and one where the grammar has none.
+static gpb_status_t
+s_skip_string (scan_t *self)
+{
+    if (!s_string_may_stand_here (self))
+        return s_refuse (self, "syntax error: no string belongs here");
+    unsigned lines = 0;
+    for (self->at++; *self->at != '"'; self->at++) {
+        if (*self->at == '\\' && self->at [1])
+            self->at++;
+        if (!*self->at)
+            return s_refuse (self, "a string starts here and is not closed");
+        lines += *self->at == '\n';
+    }
+    self->at++;
+    self->line += lines;
+    return GPB_OK;
+}
+
 static bool
+s_at_comment (const scan_t *self)
+{
+    return *self->at == '#'
+           || (self->at [0] == '/' && (self->at [1] == '/' || self->at [1] == '*'));
+}
+
+static gpb_status_t
 s_skip_comment (scan_t *self)
 {
-    if (*self->at == '#' || (self->at [0] == '/' && self->at [1] == '/')) {
+    if (self->at [1] != '*' || *self->at == '#') {
         self->at += strcspn (self->at, "\n");
-        return true;
+        return GPB_OK;
     }
-    if (self->at [0] != '/' || self->at [1] != '*')
-        return false;
-    for (self->at += 2; *self->at && !(self->at [0] == '*' && self->at [1] == '/'); self->at++)
+    const char *end = strstr (self->at + 2, "*/");
+    if (!end)
+        return s_refuse (self, "a comment starts here and is not closed");
+    for (; self->at < end + 2; self->at++)
         self->line += *self->at == '\n';
-    self->at += *self->at ? 2 : 0;
-    return true;
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_check_word (scan_t *self)
+{
+    const char *word = self->at;
+    while (s_is_word (*self->at))
+        self->at++;
+    const char *digit = word + (*word == '-' || *word == '+');
+    return *digit >= '0' && *digit <= '9' ? s_check_number (self, word, (size_t)(self->at - word))
+                                          : GPB_OK;
+}
+
+static gpb_status_t
+s_check_sign (scan_t *self)
+{
+    char sign = *self->at++;
+    self->line += sign == '\n';
+    if (strchr ("{([", sign)) {
+        if (self->nesting == NESTING_MAX)
+            return s_refuse (self, "groups and lists are nested too deeply");
+        self->brackets [self->nesting++] = sign;
+    }
+    else if (strchr ("})]", sign) && self->nesting > 0)
+        self->nesting--;
+    return GPB_OK;
 }
 
 gpb_status_t
@@ -177,26 +228,19 @@ gpb_kernel_text_check (const char *text, const char *file, gpb_error_t *error)
     gpb_status_t status = s_check_lines (text, file, error);
     scan_t self = { .at = text, .file = file, .line = 1, .error = error };
     while (status == GPB_OK && *self.at) {
-        if (s_skip_comment (&self))
+        char first = *self.at;
+        if (s_at_comment (&self)) {
+            status = s_skip_comment (&self);
             continue;
-        if (*self.at == '"')
-            s_skip_string (&self);
-        else if (s_is_word (*self.at)) {
-            const char *word = self.at;
-            while (s_is_word (*self.at))
-                self.at++;
-            const char *digit = word + (*word == '-' || *word == '+');
-            if (*digit >= '0' && *digit <= '9')
-                status = s_check_number (&self, word, (size_t)(self.at - word));
         }
-        else {
-            if (strchr ("{([", *self.at) && ++self.nesting > NESTING_MAX)
-                status = s_refuse (&self, "groups and lists are nested too deeply");
-            else if (strchr ("})]", *self.at) && self.nesting > 0)
-                self.nesting--;
-            self.line += *self.at == '\n';
-            self.at++;
-        }
+        if (first == '"')
+            status = s_skip_string (&self);
+        else if (s_is_word (first))
+            status = s_check_word (&self);
+        else
+            status = s_check_sign (&self);
+        if (!strchr (" \t\r\n\f\v", first))
+            self.last = first;
     }
     return status;
 }

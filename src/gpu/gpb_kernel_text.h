@@ -16,7 +16,8 @@
 #define GPB_TEXT_UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 //  Refuses what libconfig 1.5 takes silently or must not see, with "FILE:LINE: ...": @include, a
-//  number that it would cut, text that is not UTF-8, groups and lists nested more than 8 deep.
+//  number that it would cut, a string or comment that it would leak, text that is not UTF-8, groups
+//  and lists nested more than 8 deep.
 gpb_status_t gpb_kernel_text_check (const char *text, const char *file, gpb_error_t *error);
 
 //  UTF-8 without control characters.
