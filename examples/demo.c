@@ -174,7 +174,7 @@ demo_cut (demo_t *self)
     uint32_t columns = (self->photo.width + TILE - 1) / TILE;
     uint32_t rows = (self->photo.height + TILE - 1) / TILE;
     self->edges = (picture_t){ self->photo.width, self->photo.height,
-                               malloc ((size_t)self->photo.width * self->photo.height) };
+                               calloc (self->photo.width, self->photo.height) };
     self->tiles_count = (size_t)columns * rows;
     self->tiles = calloc (self->tiles_count, sizeof *self->tiles);
     if (!self->tiles || !self->edges.pixels)

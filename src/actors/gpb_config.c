@@ -1,10 +1,7 @@
 //  gpb_config - a node's configuration
 //
-//  One table says every key's type, default, bounds and meaning; files, gpb_config_set and the help
-//  text all go through it. A file is read whole, checked setting by setting against a copy, and
-//  only a file without a fault changes anything. libconfig parses it, from memory and behind a
-//  small scanner of ours, since libconfig 1.5 left alone ends the process where it is handed a
-//  folder (flex calls exit), and silently wraps an integer above 32 bits that has no L behind it.
+//  One table says every key's type, default, bounds and meaning; files (gpb_config_file.c),
+//  gpb_config_set and the help text all go through it.
 //
 //  Owns its strings. No thread of its own, no lock; the help text is made once, under pthread_once.
 //
@@ -13,20 +10,17 @@
 #include "gpb_config.h"
 
 #include "gpb_alloc.h"
+#include "gpb_config_private.h"
 
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <libconfig.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-//  Bytes of a configuration file: some hundred times what all keys with their help take.
-#define FILE_MAX_SIZE (1024 * 1024)
 
 //  Bytes of the help text; a test says when it no longer fits.
 #define HELP_MAX_SIZE 16384
@@ -35,19 +29,12 @@
 //  milliseconds.
 #define TIME_MAX_MS 604800000
 
-typedef enum {
-    KEY_STRING,
-    KEY_WORDS,    //  strings with blanks between; a list in the file
-    KEY_NUMBER,
-    KEY_BOOL
-} s_type_t;
-
 //  NULL where the text is right, else what would be.
 typedef const char *(s_check_fn)(const char *text);
 
 typedef struct {
     const char *name;
-    s_type_t type;
+    gpb_config_type_t type;
     const char *fallback;         //  the default, as gpb_config_set takes it
     uint64_t minimum, maximum;    //  of a number
     s_check_fn *check;            //  of a string; NULL: anything
@@ -57,57 +44,57 @@ typedef struct {
 static s_check_fn s_check_name, s_check_backends, s_check_log_level;
 
 static const s_key_t s_keys [] = {
-    { "name", KEY_STRING, "", 0, 0, s_check_name,
+    { "name", GPB_CONFIG_STRING, "", 0, 0, s_check_name,
       "The node's name in replies and figures; \"\" is the host's name." },
-    { "bind", KEY_WORDS, "", 0, 0, NULL,
+    { "bind", GPB_CONFIG_WORDS, "", 0, 0, NULL,
       "Endpoints that gpb_actor serves: tcp://ADDRESS:PORT, ipc://PATH. Empty: those of --bind, "
       "or\n"
       "else tcp://127.0.0.1:5670. Whoever reaches one may use the devices." },
-    { "backends", KEY_WORDS, "cuda opencl", 0, 0, s_check_backends,
+    { "backends", GPB_CONFIG_WORDS, "cuda opencl", 0, 0, s_check_backends,
       "Backends in the order of preference; a card that two of them see belongs to the first." },
-    { "kernel_path", KEY_STRING, "", 0, 0, NULL,
+    { "kernel_path", GPB_CONFIG_STRING, "", 0, 0, NULL,
       "Folders of kernel packages, ':' between. \"\": those of GPB_KERNEL_PATH, kernels/ beside "
       "the\n"
       "program, and the installed ones." },
-    { "allow_register", KEY_BOOL, "false", 0, 0, NULL,
+    { "allow_register", GPB_CONFIG_BOOL, "false", 0, 0, NULL,
       "Whether clients may add kernels of their own. Whoever may, runs code on this machine." },
-    { "cache_directory", KEY_STRING, "", 0, 0, NULL,
+    { "cache_directory", GPB_CONFIG_STRING, "", 0, 0, NULL,
       "Where compiled kernels are kept. \"\": $XDG_CACHE_HOME/gpb or ~/.cache/gpb; \"none\": "
       "nowhere." },
-    { "cache_size", KEY_NUMBER, "268435456", 0, INT64_MAX, NULL,
+    { "cache_size", GPB_CONFIG_NUMBER, "268435456", 0, INT64_MAX, NULL,
       "Bytes that compiled kernels may take there; the ones used longest ago go first." },
-    { "profiling", KEY_BOOL, "true", 0, 0, NULL,
+    { "profiling", GPB_CONFIG_BOOL, "true", 0, 0, NULL,
       "Whether replies say, from device events, how long copies and kernels took." },
-    { "streams", KEY_NUMBER, "4", 1, 16, NULL,
+    { "streams", GPB_CONFIG_NUMBER, "4", 1, 16, NULL,
       "Streams of each device: requests that copy and compute at the same time." },
-    { "max_frame_size", KEY_NUMBER, "1073741824", 65536, INT64_MAX, NULL,
+    { "max_frame_size", GPB_CONFIG_NUMBER, "1073741824", 65536, INT64_MAX, NULL,
       "Bytes of one frame; a connection that sends a larger one is closed." },
-    { "max_queued_requests", KEY_NUMBER, "65536", 1, UINT32_MAX, NULL,
+    { "max_queued_requests", GPB_CONFIG_NUMBER, "65536", 1, UINT32_MAX, NULL,
       "Requests that wait for a device at most; further ones are refused as RESOURCE_EXHAUSTED." },
-    { "max_queued_size", KEY_NUMBER, "4294967296", 65536, INT64_MAX, NULL,
+    { "max_queued_size", GPB_CONFIG_NUMBER, "4294967296", 65536, INT64_MAX, NULL,
       "Bytes that the payloads of waiting requests take at most." },
-    { "default_timeout_ms", KEY_NUMBER, "30000", 1, TIME_MAX_MS, NULL,
+    { "default_timeout_ms", GPB_CONFIG_NUMBER, "30000", 1, TIME_MAX_MS, NULL,
       "Time for a request that says none." },
-    { "max_timeout_ms", KEY_NUMBER, "3600000", 1, TIME_MAX_MS, NULL,
+    { "max_timeout_ms", GPB_CONFIG_NUMBER, "3600000", 1, TIME_MAX_MS, NULL,
       "The longest time that any request gets; a longer one is cut to this." },
-    { "drain_ms", KEY_NUMBER, "10000", 0, TIME_MAX_MS, NULL,
+    { "drain_ms", GPB_CONFIG_NUMBER, "10000", 0, TIME_MAX_MS, NULL,
       "How long a node that stops waits for what it has accepted; then the rest is answered\n"
       "UNAVAILABLE." },
-    { "reply_high_water", KEY_NUMBER, "1000", 1, 1000000, NULL,
+    { "reply_high_water", GPB_CONFIG_NUMBER, "1000", 1, 1000000, NULL,
       "Replies that wait for one client in its connection before they are held back." },
-    { "reply_max_size", KEY_NUMBER, "1073741824", 65536, INT64_MAX, NULL,
+    { "reply_max_size", GPB_CONFIG_NUMBER, "1073741824", 65536, INT64_MAX, NULL,
       "Bytes of replies held back for one client that does not read; beyond it the client is\n"
       "dropped." },
-    { "heartbeat_ms", KEY_NUMBER, "5000", 100, 3600000, NULL,
+    { "heartbeat_ms", GPB_CONFIG_NUMBER, "5000", 100, 3600000, NULL,
       "Pause between ZMTP heartbeats; a connection silent for three of them is lost, and what it\n"
       "owned is given back." },
-    { "lease_ms", KEY_NUMBER, "60000", 100, TIME_MAX_MS, NULL,
+    { "lease_ms", GPB_CONFIG_NUMBER, "60000", 100, TIME_MAX_MS, NULL,
       "How long an inproc client, which no heartbeat watches, keeps what it owns without a word." },
-    { "rent_max_size", KEY_NUMBER, "0", 0, INT64_MAX, NULL,
+    { "rent_max_size", GPB_CONFIG_NUMBER, "0", 0, INT64_MAX, NULL,
       "Bytes of each device that clients may rent in all; 0: what the device has." },
-    { "log_level", KEY_STRING, "info", 0, 0, s_check_log_level,
+    { "log_level", GPB_CONFIG_STRING, "info", 0, 0, s_check_log_level,
       "What is logged: error, warning, info or debug, each with those before it." },
-    { "log_target", KEY_STRING, "stderr", 0, 0, NULL,
+    { "log_target", GPB_CONFIG_STRING, "stderr", 0, 0, NULL,
       "Where gpb_actor logs to: stderr, syslog, or the path of a file that is appended to." },
 };
 
@@ -156,6 +143,14 @@ s_find (const char *name)
         if (strcmp (s_keys [key].name, name) == 0)
             return key;
     return -1;
+}
+
+static int
+s_must_find (const char *name)
+{
+    int key = s_find (name);
+    assert (key >= 0);
+    return key;
 }
 
 //  Levenshtein's distance of a name of at most KEY_NAME_MAX characters to a key.
@@ -210,17 +205,17 @@ static gpb_status_t
 s_expected (const s_key_t *key, const char *got, gpb_error_t *error)
 {
     switch (key->type) {
-    case KEY_STRING:
+    case GPB_CONFIG_STRING:
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                               "%s is a string in double quotes, not %s", key->name, got);
-    case KEY_WORDS:
+    case GPB_CONFIG_WORDS:
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                               "%s is a list of strings, such as [ \"a\", \"b\" ], not %s",
                               key->name, got);
-    case KEY_BOOL:
+    case GPB_CONFIG_BOOL:
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s is true or false, not %s", key->name,
                               got);
-    case KEY_NUMBER: break;
+    case GPB_CONFIG_NUMBER: break;
     }
     return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                           "%s is a whole number from %" PRIu64 " to %" PRIu64 ", not %s", key->name,
@@ -269,9 +264,9 @@ gpb_config_set (gpb_config_t *self, const char *name, const char *value, gpb_err
     char got [128];
     snprintf (got, sizeof got, "\"%.100s\"", value);
     switch (s_keys [key].type) {
-    case KEY_STRING:
-    case KEY_WORDS: return s_set_text (self, key, value, error);
-    case KEY_BOOL:
+    case GPB_CONFIG_STRING:
+    case GPB_CONFIG_WORDS: return s_set_text (self, key, value, error);
+    case GPB_CONFIG_BOOL:
         if (strcmp (value, "true") == 0 || strcmp (value, "1") == 0)
             self->values [key].number = 1;
         else if (strcmp (value, "false") == 0 || strcmp (value, "0") == 0)
@@ -279,7 +274,7 @@ gpb_config_set (gpb_config_t *self, const char *name, const char *value, gpb_err
         else
             return s_expected (&s_keys [key], got, error);
         return GPB_OK;
-    case KEY_NUMBER: break;
+    case GPB_CONFIG_NUMBER: break;
     }
     char *end = NULL;
     errno = 0;
@@ -287,6 +282,22 @@ gpb_config_set (gpb_config_t *self, const char *name, const char *value, gpb_err
     if (!(isdigit ((unsigned char)value [0]) || value [0] == '-') || *end || errno)
         return s_expected (&s_keys [key], got, error);
     return s_set_number (self, key, number, error);
+}
+
+gpb_status_t
+gpb_config_find (const char *name, gpb_config_type_t *type_p, gpb_error_t *error)
+{
+    int key = s_find (name);
+    if (key < 0)
+        return s_unknown_key (name, error);
+    *type_p = s_keys [key].type;
+    return GPB_OK;
+}
+
+gpb_status_t
+gpb_config_expected (const char *name, const char *got, gpb_error_t *error)
+{
+    return s_expected (&s_keys [s_must_find (name)], got, error);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -330,275 +341,22 @@ gpb_config_dup (const gpb_config_t *self)
     return copy;
 }
 
-//  ---------------------------------------------------------------------------------------------------------
-//  Files
-
-//  The file's text with a NUL behind it.
-static gpb_status_t
-s_read_file (const char *path, char **text_p, size_t *size_p, gpb_error_t *error)
+void
+gpb_config_swap (gpb_config_t *self, gpb_config_t *other)
 {
-    FILE *file = fopen (path, "re");
-    if (!file)
-        return gpb_error_set (error,
-                              errno == ENOENT || errno == ENOTDIR ? GPB_NOT_FOUND
-                                                                  : GPB_INVALID_ARGUMENT,
-                              "%s: cannot be opened: %s", path, strerror (errno));
-    gpb_status_t status = GPB_OK;
-    char *text = gpb_alloc (FILE_MAX_SIZE + 2, 1);
-    size_t size = text ? fread (text, 1, FILE_MAX_SIZE + 1, file) : 0;
-    if (!text)
-        status = gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "%s: no memory to read it", path);
-    else if (ferror (file))
-        status = gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s: cannot be read: %s", path,
-                                strerror (errno));
-    else if (size > FILE_MAX_SIZE)
-        status = gpb_error_set (error, GPB_INVALID_ARGUMENT,
-                                "%s: larger than the %d bytes that a configuration may have", path,
-                                FILE_MAX_SIZE);
-    fclose (file);
-    if (status != GPB_OK) {
-        gpb_free (text);
-        return status;
-    }
-    *text_p = text;
-    *size_p = size;
-    return GPB_OK;
-}
-
-static gpb_status_t s_refuse (gpb_error_t *error, const char *path, int line, const char *format,
-                              ...) GPB_PRINTF (4, 5);
-
-static gpb_status_t
-s_refuse (gpb_error_t *error, const char *path, int line, const char *format, ...)
-{
-    char text [512];
-    va_list arguments;
-    va_start (arguments, format);
-    vsnprintf (text, sizeof text, format, arguments);
-    va_end (arguments);
-    return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s:%d: %s", path, line, text);
-}
-
-//  The end of the comment or string that starts at `at`, or `at` where none does. A comment or
-//  string without an end reaches to the text's end, where libconfig refuses it.
-static const char *
-s_skip_inert (const char *at)
-{
-    if (at [0] == '#' || (at [0] == '/' && at [1] == '/'))
-        return at + strcspn (at, "\n");
-    if (at [0] == '/' && at [1] == '*') {
-        const char *end = strstr (at + 2, "*/");
-        return end ? end + 2 : at + strlen (at);
-    }
-    if (at [0] == '"') {
-        for (at++; *at && *at != '"'; at++)
-            if (*at == '\\' && at [1])
-                at++;
-        return *at ? at + 1 : at;
-    }
-    return at;
-}
-
-//  Whether a token is an integer as libconfig writes one: decimal or 0x, without the L.
-static bool
-s_is_integer (const char *token, size_t size)
-{
-    bool hex = size > 2 && token [0] == '0' && (token [1] == 'x' || token [1] == 'X');
-    for (size_t at = hex ? 2 : 0; at < size; at++)
-        if (!(hex ? isxdigit ((unsigned char)token [at]) : isdigit ((unsigned char)token [at])))
-            return false;
-    return true;
-}
-
-//  Copies text to target (twice as large) with an L behind every integer, so that libconfig reads
-//  all of them as 64 bits, and refuses what libconfig would not report: an include, a NUL, an
-//  integer beyond 64 bits.
-static gpb_status_t
-s_prepare (const char *path, const char *text, size_t size, char *target, gpb_error_t *error)
-{
-    int line = 1;
-    const char *at = text;
-    while (*at) {
-        const char *end = s_skip_inert (at);
-        bool number = end == at && isdigit ((unsigned char)*at);
-        bool wide = false;
-        if (end == at && *at == '@')
-            return s_refuse (error, path, line,
-                             "@include is not read; write all settings into one file");
-        if (number) {
-            //  A sign inside belongs to an exponent.
-            for (end++; isalnum ((unsigned char)*end) || *end == '.'
-                        || ((*end == '-' || *end == '+') && (end [-1] | 32) == 'e');
-                 end++)
-                ;
-            wide = s_is_integer (at, (size_t)(end - at));
-            errno = 0;
-            if (wide && (strtoll (at, NULL, 0), errno))
-                return s_refuse (error, path, line, "%.*s is no number of 64 bits",
-                                 (int)(end - at < 100 ? end - at : 100), at);
-        }
-        else if (end == at && (isalpha ((unsigned char)*at) || *at == '*'))
-            while (isalnum ((unsigned char)*end) || *end == '-' || *end == '_' || *end == '*')
-                end++;
-        else if (end == at)
-            end++;
-        for (; at < end; at++) {
-            line += *at == '\n';
-            *target++ = *at;
-        }
-        if (wide)
-            *target++ = 'L';
-    }
-    *target = 0;
-    if ((size_t)(at - text) != size)
-        return s_refuse (error, path, line, "a NUL byte; a configuration is plain text");
-    return GPB_OK;
-}
-
-static const char *
-s_type_name (const config_setting_t *setting)
-{
-    switch (config_setting_type (setting)) {
-    case CONFIG_TYPE_INT:
-    case CONFIG_TYPE_INT64: return "a number";
-    case CONFIG_TYPE_FLOAT: return "a number with a point";
-    case CONFIG_TYPE_STRING: return "a string";
-    case CONFIG_TYPE_BOOL: return "true or false";
-    case CONFIG_TYPE_GROUP: return "a group";
-    default: return "a list";
-    }
-}
-
-//  A list's strings with blanks between, in fresh memory.
-static gpb_status_t
-s_join (const s_key_t *key, const config_setting_t *list, char **text_p, gpb_error_t *error)
-{
-    size_t size = 1;
-    int length = config_setting_length (list);
-    for (int index = 0; index < length; index++) {
-        const config_setting_t *element = config_setting_get_elem (list, (unsigned)index);
-        if (config_setting_type (element) != CONFIG_TYPE_STRING)
-            return s_expected (key, "one that holds something else", error);
-        const char *word = config_setting_get_string (element);
-        if (!*word || strpbrk (word, " \t"))
-            return gpb_error_set (error, GPB_INVALID_ARGUMENT,
-                                  "%s holds \"%.200s\"; no string of it is empty or has blanks",
-                                  key->name, word);
-        size += strlen (word) + 1;
-    }
-    char *text = gpb_alloc (size, 1);
-    if (!text)
-        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for %s", key->name);
-    char *at = text;
-    for (int index = 0; index < length; index++) {
-        if (index)
-            *at++ = ' ';
-        const char *word = config_setting_get_string_elem (list, index);
-        memcpy (at, word, strlen (word));
-        at += strlen (word);
-    }
-    *text_p = text;
-    return GPB_OK;
-}
-
-static gpb_status_t
-s_set_setting (gpb_config_t *self, config_setting_t *setting, gpb_error_t *error)
-{
-    int key = s_find (config_setting_name (setting));
-    if (key < 0)
-        return s_unknown_key (config_setting_name (setting), error);
-    const s_key_t *is = &s_keys [key];
-    int type = config_setting_type (setting);
-    long long number = config_setting_get_int64 (setting);
-    bool string = type == CONFIG_TYPE_STRING;
-    if (is->type == KEY_NUMBER && type == CONFIG_TYPE_INT64)
-        return s_set_number (self, key, number, error);
-    if (is->type == KEY_BOOL
-        && (type == CONFIG_TYPE_BOOL || (type == CONFIG_TYPE_INT64 && (number | 1) == 1)))
-    {
-        self->values [key].number =
-            type == CONFIG_TYPE_BOOL ? config_setting_get_bool (setting) != 0 : number != 0;
-        return GPB_OK;
-    }
-    if (string && (is->type == KEY_STRING || is->type == KEY_WORDS))
-        return s_set_text (self, key, config_setting_get_string (setting), error);
-    if (is->type == KEY_WORDS && (type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST)) {
-        char *text = NULL;
-        gpb_status_t status = s_join (is, setting, &text, error);
-        if (status == GPB_OK)
-            status = s_set_text (self, key, text, error);
-        gpb_free (text);
-        return status;
-    }
-    return s_expected (is, s_type_name (setting), error);
-}
-
-static gpb_status_t
-s_parse (gpb_config_t *self, const char *path, const char *text, gpb_error_t *error)
-{
-    config_t file;
-    config_init (&file);
-    gpb_status_t status = GPB_OK;
-    if (config_read_string (&file, text) != CONFIG_TRUE)
-        status = s_refuse (error, path, config_error_line (&file),
-                           "%s; a setting is written `key = value;`", config_error_text (&file));
-    else {
-        config_setting_t *root = config_root_setting (&file);
-        int length = config_setting_length (root);
-        for (int index = 0; index < length && status == GPB_OK; index++) {
-            config_setting_t *setting = config_setting_get_elem (root, (unsigned)index);
-            status = s_set_setting (self, setting, error);
-            if (status != GPB_OK)
-                gpb_error_prefix (error, "%s:%u: ", path, config_setting_source_line (setting));
-        }
-    }
-    config_destroy (&file);
-    return status;
-}
-
-gpb_status_t
-gpb_config_load (gpb_config_t *self, const char *path, gpb_error_t *error)
-{
-    char *text = NULL;
-    size_t size = 0;
-    gpb_status_t status = s_read_file (path, &text, &size, error);
-    if (status != GPB_OK)
-        return status;
-    gpb_config_t *fresh = gpb_config_dup (self);
-    char *prepared = gpb_alloc (size + 1, 2);
-    if (!fresh || !prepared)
-        status = gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "%s: no memory to read it", path);
-    if (status == GPB_OK)
-        status = s_prepare (path, text, size, prepared, error);
-    if (status == GPB_OK)
-        status = s_parse (fresh, path, prepared, error);
-    if (status == GPB_OK) {
-        gpb_config_t old = *self;
-        *self = *fresh;
-        *fresh = old;
-    }
-    gpb_config_destroy (&fresh);
-    gpb_free (prepared);
-    gpb_free (text);
-    return status;
+    gpb_config_t kept = *self;
+    *self = *other;
+    *other = kept;
 }
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Reading
 
-static int
-s_must_find (const char *name)
-{
-    int key = s_find (name);
-    assert (key >= 0);
-    return key;
-}
-
 const char *
 gpb_config_string (const gpb_config_t *self, const char *name)
 {
     int key = s_must_find (name);
-    assert (s_keys [key].type == KEY_STRING || s_keys [key].type == KEY_WORDS);
+    assert (s_keys [key].type == GPB_CONFIG_STRING || s_keys [key].type == GPB_CONFIG_WORDS);
     return self->values [key].text;
 }
 
@@ -606,7 +364,7 @@ uint64_t
 gpb_config_number (const gpb_config_t *self, const char *name)
 {
     int key = s_must_find (name);
-    assert (s_keys [key].type == KEY_NUMBER);
+    assert (s_keys [key].type == GPB_CONFIG_NUMBER);
     return self->values [key].number;
 }
 
@@ -614,7 +372,7 @@ bool
 gpb_config_bool (const gpb_config_t *self, const char *name)
 {
     int key = s_must_find (name);
-    assert (s_keys [key].type == KEY_BOOL);
+    assert (s_keys [key].type == GPB_CONFIG_BOOL);
     return self->values [key].number != 0;
 }
 
@@ -643,12 +401,12 @@ s_help_add_key (const s_key_t *key)
     s_help_add ("\n# ");
     for (const char *at = key->help; *at; at++)
         s_help_add ("%c%s", *at, *at == '\n' ? "# " : "");
-    if (key->type == KEY_NUMBER)
+    if (key->type == GPB_CONFIG_NUMBER)
         s_help_add ("\n# %" PRIu64 " to %" PRIu64, key->minimum, key->maximum);
     s_help_add ("\n%s = ", key->name);
-    if (key->type == KEY_STRING)
+    if (key->type == GPB_CONFIG_STRING)
         s_help_add ("\"%s\"", key->fallback);
-    else if (key->type == KEY_WORDS) {
+    else if (key->type == GPB_CONFIG_WORDS) {
         const char *comma = "";
         s_help_add ("[");
         for (const char *at = key->fallback; *at; at += strspn (at, " ")) {

@@ -308,8 +308,10 @@ class Tools(unittest.TestCase):
                 done = subprocess.run([program, option], stdout=subprocess.PIPE, timeout=DEADLINE_S)
                 self.assertEqual(done.returncode, 0)
                 self.assertIn(part, done.stdout)
-        self.assertEqual(subprocess.run([GPB, "--help"], stdout=open("/dev/full", "w"),
-                                        stderr=subprocess.DEVNULL).returncode, 1)
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([GPB, "--help"], stdout=full, stderr=subprocess.DEVNULL,
+                                  timeout=DEADLINE_S)
+            self.assertEqual(done.returncode, 1)
 
     def test_a_second_node_on_the_same_port_says_so(self):
         done = subprocess.run([GPB_ACTOR, "--bind", self.node.endpoint], stdout=subprocess.PIPE,
