@@ -19,7 +19,7 @@
 
 //  C linkage, so that the entry is found under the name that kernel.conf says.
 #define KERNEL extern "C" __global__
-#define FUNCTION static __device__ __forceinline__
+#define FUNCTION __device__ __forceinline__
 #define CONSTANT static __device__ __constant__
 #define GLOBAL
 #define LOCAL __shared__
@@ -93,7 +93,7 @@ global_size (uint dimension)
 //  OpenCL C 1.2
 
 #define KERNEL __kernel
-#define FUNCTION static inline
+#define FUNCTION static inline __attribute__ ((unused))
 #define CONSTANT __constant
 #define GLOBAL __global
 #define LOCAL __local

@@ -27,6 +27,7 @@ matmul (GLOBAL const float *RESTRICT a, GLOBAL const float *RESTRICT b, GLOBAL f
             a_tile [y][x] = row < m && start + x < k ? a [row * k + start + x] : 0.0f;
             b_tile [y][x] = column < n && start + y < k ? b [(start + y) * n + column] : 0.0f;
             BARRIER ();
+#pragma unroll
             for (uint index = 0; index < TILE; index++)
                 sum = fma (a_tile [y][index], b_tile [index][x], sum);
             BARRIER ();
