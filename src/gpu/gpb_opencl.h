@@ -3,7 +3,8 @@
 //  The module is its own shared object and links to OpenCL alone: memory and errors come through
 //  the services that `start` is given. gpb_opencl.c holds backend, context, streams and events;
 //  gpb_opencl_device.c describes devices; gpb_opencl_memory.c allocates and copies;
-//  gpb_opencl_program.c compiles; gpb_opencl_launch.c launches; gpb_opencl_error.c puts a cl_int in
+//  gpb_opencl_program.c compiles; gpb_opencl_binary.c
+//  keeps what was compiled; gpb_opencl_launch.c launches; gpb_opencl_error.c puts a cl_int in
 //  words.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
@@ -83,7 +84,7 @@ typedef enum {
 
 typedef struct {
     gpb_opencl_parameter_kind_t kind;
-    uint64_t size;    //  of a scalar, in bytes; 0 for a type that is not one of OpenCL C's own
+    uint8_t size;    //  of a scalar, in bytes; 0 for a type that is not one of OpenCL C's own
 } gpb_opencl_parameter_t;
 
 struct gpb_function {
@@ -99,6 +100,8 @@ struct gpb_module {
     gpb_context_t *context;
     cl_program program;
     _Atomic (gpb_function_t *) functions;
+    unsigned char *table;    //  its kernels' parameters, where it came from a binary; else NULL
+    uint32_t table_size;     //  bytes
 };
 
 struct gpb_event {
@@ -163,13 +166,29 @@ gpb_status_t gpb_opencl_zero (gpb_context_t *self, unsigned stream, gpb_memory_t
 
 gpb_status_t gpb_opencl_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **module_p,
                                gpb_error_t *error);
-gpb_status_t gpb_opencl_binary (gpb_module_t *module, void **data_p, size_t *size_p,
-                                gpb_error_t *error);
 void gpb_opencl_compiler (gpb_context_t *self, char *text, size_t size);
 void gpb_opencl_unload (gpb_module_t **module_p);
 gpb_status_t gpb_opencl_function (gpb_module_t *module, const char *entry,
                                   gpb_function_t **function_p, gpb_function_info_t *info,
                                   gpb_error_t *error);
+
+//  ---------------------------------------------------------------------------------------------------------
+//  gpb_opencl_binary.c
+
+gpb_status_t gpb_opencl_binary (gpb_module_t *module, void **data_p, size_t *size_p,
+                                gpb_error_t *error);
+
+//  The driver's part of a binary; the module keeps the other one.
+gpb_status_t gpb_opencl_read_binary (gpb_module_t *module, const gpb_code_t *code,
+                                     const unsigned char **binary_p, size_t *size_p,
+                                     gpb_error_t *error);
+
+//  What the binary says about a kernel's parameters; those that it does not tell are left alone.
+void gpb_opencl_table_lookup (const gpb_module_t *module, const char *entry,
+                              gpb_opencl_parameter_t *parameters, cl_uint count);
+
+//  What a kernel declares in one place. Binaries of some drivers do not know: GPB_OPENCL_UNKNOWN.
+gpb_opencl_parameter_t gpb_opencl_parameter (cl_kernel kernel, cl_uint index);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_opencl_launch.c

@@ -9,6 +9,7 @@
 #include "gpb_opencl.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static const char *const s_kind_names [] = { "anything", "memory", "local memory", "a scalar" };
 
@@ -56,6 +57,67 @@ s_check_size (const gpb_context_t *self, const gpb_launch_t *launch, gpb_error_t
                                         group, self->info.name, function->info.max_work_group_size);
     }
     return GPB_OK;
+}
+
+//  A work-group of fewer work-items than this wastes a CPU's vector lanes (measured on PoCL: 3.5 ms
+//  for a million additions in groups of 1, 0.4 in groups of 16, 0.1 from 256 on).
+#define GROUP_WANTED 256
+#define GROUP_ENOUGH 32
+
+//  A divisor that is no power of two makes PoCL compile once more, some 40 ms, and hardly any other
+//  launch has the same: it has to pay.
+#define ODD_GROUP_MAX 512
+#define ODD_GROUP_WORTH 32768
+
+//  Work-groups for each compute unit, so that none of them idles while another does the last one.
+#define GROUPS_PER_UNIT 4
+
+static uint64_t
+s_smaller (uint64_t left, uint64_t right)
+{
+    return left < right ? left : right;
+}
+
+//  The local size where the caller leaves it to us. PoCL's own choice is the largest divisor that
+//  fits, which makes a single work-group of 1,999 work-items, run by one core, and another
+//  compilation for nearly every size; so a CPU gets powers of two from here. A GPU's driver knows
+//  better than we do: false.
+static bool
+s_choose_local (const gpb_context_t *self, const gpb_launch_t *launch, size_t *local)
+{
+    if (strcmp (self->info.type, "cpu") != 0)
+        return false;
+    uint64_t total = 1;
+    for (unsigned dimension = 0; dimension < launch->dimensions; dimension++)
+        total = launch->global [dimension] > UINT64_MAX / total
+                    ? UINT64_MAX
+                    : total * launch->global [dimension];
+    const uint64_t limit = launch->function->info.max_work_group_size;
+    const uint64_t fair = total / ((uint64_t)GROUPS_PER_UNIT * self->info.compute_units + 1) + 1;
+    uint64_t room = s_smaller (s_smaller (GROUP_WANTED, limit), fair);
+    uint64_t group = 1;
+    for (unsigned dimension = 0; dimension < launch->dimensions; dimension++) {
+        uint64_t size = 1;
+        while (launch->global [dimension] % (2 * size) == 0 && 2 * size <= room
+               && 2 * size <= self->info.max_work_item_sizes [dimension])
+            size *= 2;
+        local [dimension] = size;
+        room /= size;
+        group *= size;
+    }
+    if (group >= GROUP_ENOUGH || total < ODD_GROUP_WORTH)
+        return true;
+    room = s_smaller (s_smaller (ODD_GROUP_MAX, limit), fair);
+    room = s_smaller (room, self->info.max_work_item_sizes [0]);
+    uint64_t divisor = room;
+    while (launch->global [0] % divisor != 0)
+        divisor--;
+    if (divisor > group) {
+        for (unsigned dimension = 1; dimension < launch->dimensions; dimension++)
+            local [dimension] = 1;
+        local [0] = divisor;
+    }
+    return true;
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -185,10 +247,11 @@ gpb_opencl_launch (gpb_context_t *self, unsigned stream, const gpb_launch_t *lau
             global [dimension] = launch->global [dimension];
             local [dimension] = launch->local [dimension];
         }
+        bool has_local = launch->local [0] || s_choose_local (self, launch, local);
         cl_event event = NULL;
         cl_int code = clEnqueueNDRangeKernel (self->streams [stream].queue, function->kernel,
                                               launch->dimensions, NULL, global,
-                                              launch->local [0] ? local : NULL, 0, NULL, &event);
+                                              has_local ? local : NULL, 0, NULL, &event);
         status = gpb_opencl_enqueued (self, stream, code, "clEnqueueNDRangeKernel", event, notify,
                                       made, event_p, error);
     }

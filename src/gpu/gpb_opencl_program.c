@@ -5,9 +5,9 @@
 //  kept it, what the kernel declares in each place, so that a launch whose arguments do not fit is
 //  refused: a driver would take eight bytes of a scalar for a buffer's handle and crash.
 //
-//  PoCL compiles a kernel's body for a local size when it is first launched with it (100 ms and
-//  more) and keeps that in its own cache. `binary` has it compile for any local size first, so that
-//  what it returns is whole and starts in a millisecond.
+//  PoCL compiles a kernel's body once more for each local size that it is first launched with (some
+//  40 ms), also where the program came from a binary, and keeps that in its own cache on disk. A
+//  binary saves the rest, which is most: 600 ms against 10.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -79,29 +79,40 @@ s_line_directive (const char *name, char *text, size_t size)
 }
 
 static gpb_status_t
-s_create_program (gpb_context_t *self, const gpb_code_t *code, cl_program *program_p,
-                  gpb_error_t *error)
+s_create_from_binary (gpb_module_t *module, const gpb_code_t *code, gpb_error_t *error)
 {
+    gpb_context_t *self = module->context;
+    const unsigned char *binary;
+    size_t size;
+    gpb_status_t status = gpb_opencl_read_binary (module, code, &binary, &size, error);
+    if (status != GPB_OK)
+        return status;
     cl_int result, outcome = CL_SUCCESS;
-    if (code->kind == GPB_CODE_BINARY) {
-        const unsigned char *binary = code->data;
-        *program_p = clCreateProgramWithBinary (self->context, 1, &self->device, &code->size,
-                                                &binary, &outcome, &result);
-        if (*program_p && outcome == CL_SUCCESS)
-            return GPB_OK;
-        //  Whatever is wrong with it, a binary that is refused is to be compiled anew.
-        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
-                                          "%s: the driver refuses this binary: %s (%d)", code->name,
-                                          gpb_opencl_code_name (*program_p ? outcome : result),
-                                          (int)(*program_p ? outcome : result));
-    }
+    module->program = clCreateProgramWithBinary (self->context, 1, &self->device, &size, &binary,
+                                                 &outcome, &result);
+    if (module->program && outcome == CL_SUCCESS)
+        return GPB_OK;
+    result = module->program ? outcome : result;
+    //  Whatever the driver minds about it, it is to be compiled anew.
+    return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                      "%s: the driver refuses this binary: %s (%d)", code->name,
+                                      gpb_opencl_code_name (result), (int)result);
+}
+
+static gpb_status_t
+s_create_program (gpb_module_t *module, const gpb_code_t *code, gpb_error_t *error)
+{
+    gpb_context_t *self = module->context;
+    if (code->kind == GPB_CODE_BINARY)
+        return s_create_from_binary (module, code, error);
+    cl_int result;
     char directive [512];
     s_line_directive (code->name, directive, sizeof directive);
     const char *const texts [] = { directive, code->data };
     const size_t sizes [] = { strlen (directive), code->size };
     const char **strings = (const char **)texts;
-    *program_p = clCreateProgramWithSource (self->context, 2, strings, sizes, &result);
-    return *program_p
+    module->program = clCreateProgramWithSource (self->context, 2, strings, sizes, &result);
+    return module->program
                ? GPB_OK
                : gpb_opencl_refuse (self->services, error, result, "clCreateProgramWithSource");
 }
@@ -147,7 +158,7 @@ gpb_opencl_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **mo
                                           "out of memory for the record of a module");
     module->context = self;
     atomic_init (&module->functions, NULL);
-    status = s_create_program (self, code, &module->program, error);
+    status = s_create_program (module, code, error);
     if (status == GPB_OK) {
         cl_int result = clBuildProgram (module->program, 1, &self->device, options, NULL, NULL);
         if (result != CL_SUCCESS)
@@ -158,36 +169,6 @@ gpb_opencl_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **mo
     else
         gpb_opencl_unload (&module);
     return status;
-}
-
-gpb_status_t
-gpb_opencl_binary (gpb_module_t *module, void **data_p, size_t *size_p, gpb_error_t *error)
-{
-    const gpb_backend_services_t *services = module->context->services;
-    *data_p = NULL;
-    *size_p = 0;
-    size_t size = 0;
-    cl_int code =
-        clGetProgramInfo (module->program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL);
-    if (code != CL_SUCCESS)
-        return gpb_opencl_refuse (services, error, code,
-                                  "clGetProgramInfo (CL_PROGRAM_BINARY_SIZES)");
-    if (size == 0)
-        return services->error_set (error, GPB_UNIMPLEMENTED,
-                                    "the driver of %s gives no binary for this program",
-                                    module->context->info.name);
-    unsigned char *data = services->alloc (size, 1);
-    if (!data)
-        return services->error_set (error, GPB_RESOURCE_EXHAUSTED,
-                                    "out of memory for a binary of %zu bytes", size);
-    code = clGetProgramInfo (module->program, CL_PROGRAM_BINARIES, sizeof data, &data, NULL);
-    if (code != CL_SUCCESS) {
-        services->free (data);
-        return gpb_opencl_refuse (services, error, code, "clGetProgramInfo (CL_PROGRAM_BINARIES)");
-    }
-    *data_p = data;
-    *size_p = size;
-    return GPB_OK;
 }
 
 void
@@ -222,56 +203,12 @@ gpb_opencl_unload (gpb_module_t **module_p)
     }
     if (module->program)
         clReleaseProgram (module->program);
+    services->free (module->table);
     services->free (module);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Functions
-
-typedef struct {
-    const char *name;
-    uint64_t size;
-} type_t;
-
-static const type_t s_types [] = {
-    { "char", 1 },           { "uchar", 1 },        { "short", 2 },         { "ushort", 2 },
-    { "half", 2 },           { "int", 4 },          { "uint", 4 },          { "float", 4 },
-    { "long", 8 },           { "ulong", 8 },        { "double", 8 },        { "unsigned char", 1 },
-    { "unsigned short", 2 }, { "unsigned int", 4 }, { "unsigned long", 8 },
-};
-
-static uint64_t
-s_type_size (const char *name)
-{
-    for (size_t index = 0; index < sizeof s_types / sizeof s_types [0]; index++)
-        if (strcmp (s_types [index].name, name) == 0)
-            return s_types [index].size;
-    return 0;
-}
-
-//  Binaries of some drivers carry no such information; then nothing is known, and nothing refused.
-static gpb_opencl_parameter_t
-s_parameter (cl_kernel kernel, cl_uint index)
-{
-    gpb_opencl_parameter_t parameter = { GPB_OPENCL_UNKNOWN, 0 };
-    cl_kernel_arg_address_qualifier space;
-    if (clGetKernelArgInfo (kernel, index, CL_KERNEL_ARG_ADDRESS_QUALIFIER, sizeof space, &space,
-                            NULL)
-        != CL_SUCCESS)
-        return parameter;
-    if (space == CL_KERNEL_ARG_ADDRESS_GLOBAL || space == CL_KERNEL_ARG_ADDRESS_CONSTANT)
-        parameter.kind = GPB_OPENCL_POINTER;
-    else if (space == CL_KERNEL_ARG_ADDRESS_LOCAL)
-        parameter.kind = GPB_OPENCL_LOCAL;
-    else if (space == CL_KERNEL_ARG_ADDRESS_PRIVATE) {
-        char type [64] = "";
-        parameter.kind = GPB_OPENCL_SCALAR;
-        if (clGetKernelArgInfo (kernel, index, CL_KERNEL_ARG_TYPE_NAME, sizeof type, type, NULL)
-            == CL_SUCCESS)
-            parameter.size = s_type_size (type);
-    }
-    return parameter;
-}
 
 //  "add, scale": the names of a program's kernels, for the refusal of another.
 static gpb_status_t
@@ -346,7 +283,9 @@ gpb_opencl_function (gpb_module_t *module, const char *entry, gpb_function_t **f
                    : gpb_opencl_refuse (services, error, code, "clGetKernelWorkGroupInfo");
     }
     for (cl_uint index = 0; index < function->parameters_count; index++)
-        function->parameters [index] = s_parameter (kernel, index);
+        function->parameters [index] = gpb_opencl_parameter (kernel, index);
+    if (module->table)
+        gpb_opencl_table_lookup (module, entry, function->parameters, function->parameters_count);
     //  Several threads may look up entries of one module.
     function->next = atomic_load (&module->functions);
     while (!atomic_compare_exchange_weak (&module->functions, &function->next, function))
