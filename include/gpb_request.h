@@ -83,9 +83,8 @@ GPB_EXPORT void gpb_request_f64 (gpb_request_t *self, double value);
 GPB_EXPORT void gpb_request_in (gpb_request_t *self, const void *data, size_t size);
 
 //  The same without the copy: data is used in place, and free_fn (data, hint) is called when it is
-//  no longer needed, on a thread of libzmq's (or on this one, where the request is never sent). It
-//  must be aligned for the kernel to be used in place by an inproc node. free_fn NULL: data
-//  outlives everything (static storage).
+//  no longer needed, on this thread or on one of libzmq's. It must be aligned for the kernel to be
+//  used in place by an inproc node. free_fn NULL: data outlives everything (static storage).
 GPB_EXPORT void gpb_request_in_take (gpb_request_t *self, void *data, size_t size,
                                      void (*free_fn) (void *data, void *hint), void *hint);
 

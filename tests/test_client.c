@@ -7,11 +7,13 @@
 #include "gpb_client_internal.h"
 #include "gpb_clock.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 static gpb_error_t error;
 
@@ -19,8 +21,8 @@ typedef struct {
     void *context;
     void *router;
     gpb_codec_t *codec;
-    gpb_message_t message;              //  the request taken last, without its header's meaning
-    const Gpb__V1__Request *request;    //  of it
+    gpb_message_t message;              //  the one taken last
+    const Gpb__V1__Request *request;    //  its header
     char endpoint [128];
 } s_node_t;
 
@@ -315,6 +317,56 @@ START_TEST (test_a_server_that_says_nothing_hangs_nobody)
     gpb_reply_destroy (&reply);
     gpb_client_destroy (&client);
     close (listener);
+}
+END_TEST
+
+//  Runs in a process of its own: a node that reads and never answers.
+static void
+s_serve_silently (int endpoint_fd)
+{
+    s_node_t node;
+    s_node_init (&node);
+    ck_assert_int_eq (write (endpoint_fd, node.endpoint, sizeof node.endpoint),
+                      sizeof node.endpoint);
+    for (;;) {
+        zmq_pollitem_t item = { node.router, 0, ZMQ_POLLIN, 0 };
+        zmq_poll (&item, 1, -1);
+        if (s_node_recv (&node))
+            ck_assert_int_eq (write (endpoint_fd, "!", 1), 1);
+    }
+}
+
+//  Takes the 15 to 20 s in which heartbeats are missed.
+START_TEST (test_a_node_that_freezes_is_a_lost_connection)
+{
+    int pipe_fds [2];
+    ck_assert_int_eq (pipe (pipe_fds), 0);
+    pid_t child = fork ();
+    if (child == 0)
+        s_serve_silently (pipe_fds [1]);
+    char endpoint [128], mark;
+    ck_assert_int_eq (read (pipe_fds [0], endpoint, sizeof endpoint), sizeof endpoint);
+    gpb_client_t *client = s_client (endpoint);
+    gpb_request_t *request = gpb_request_stats ();
+    gpb_request_set_timeout (request, 600000);
+    uint64_t id = s_send (client, request);
+    fcntl (pipe_fds [0], F_SETFL, O_NONBLOCK);
+    uint64_t end_ns = gpb_clock_ns () + 20 * GPB_NS_PER_S;
+    while (read (pipe_fds [0], &mark, 1) != 1) {
+        ck_assert_uint_lt (gpb_clock_ns (), end_ns);
+        ck_assert_ptr_null (gpb_client_recv (client, 5));
+    }
+    kill (child, SIGSTOP);
+    gpb_reply_t *reply = gpb_client_recv (client, 25000);
+    kill (child, SIGKILL);
+    waitpid (child, NULL, 0);
+    ck_assert_ptr_nonnull (reply);
+    ck_assert_uint_eq (gpb_reply_id (reply), id);
+    ck_assert_int_eq (gpb_reply_status (reply), GPB_UNAVAILABLE);
+    gpb_reply_destroy (&reply);
+    gpb_client_destroy (&client);
+    close (pipe_fds [0]);
+    close (pipe_fds [1]);
 }
 END_TEST
 
@@ -702,13 +754,14 @@ START_TEST (test_the_end_of_memory_loses_nothing)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_client", 30, test_only_an_endpoint_is_an_endpoint,
+GPB_TEST_MAIN ("gpb_client", 60, test_only_an_endpoint_is_an_endpoint,
                test_thousands_in_flight_are_answered_in_any_order,
                test_a_request_waits_for_a_node_that_comes_late,
                test_a_lost_connection_answers_everything_in_flight_and_nothing_stale_is_sent,
                test_a_connection_lost_again_and_again_recovers,
                test_a_node_that_is_never_there_is_a_deadline,
                test_a_server_that_says_nothing_hangs_nobody,
+               test_a_node_that_freezes_is_a_lost_connection,
                test_a_late_reply_is_dropped_and_counted, test_garbage_is_ignored_and_counted,
                test_cancelling_takes_back_what_is_held_and_asks_for_what_is_sent,
                test_a_taken_payload_is_freed_exactly_once_in_every_way,

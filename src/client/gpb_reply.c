@@ -119,7 +119,7 @@ s_set_result (gpb_reply_t *self, const Gpb__V1__Result *source, gpb_error_t *err
         result->copy = gpb_alloc_aligned (_Alignof(max_align_t), result->size);
         if (!result->copy)
             return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a result");
-        if (result->size)
+        if (result->data && result->size)
             memcpy (result->copy, result->data, result->size);
         result->data = result->copy;
     }
@@ -156,11 +156,9 @@ gpb_reply_accept (gpb_reply_t *self, gpb_message_t *message, gpb_error_t *error)
 {
     self->unpacked = gpb__v1__reply__unpack (&s_allocator, zmq_msg_size (&message->header),
                                              zmq_msg_data (&message->header));
-    gpb_status_t status = GPB_OK;
     if (!self->unpacked)
-        status = gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the reply");
-    if (status == GPB_OK)
-        status = s_take_payloads (self, message, error);
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the reply");
+    gpb_status_t status = s_take_payloads (self, message, error);
     if (status == GPB_OK)
         status = s_set_results (self, error);
     if (status != GPB_OK)

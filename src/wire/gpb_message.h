@@ -45,7 +45,8 @@ void gpb_message_clear (gpb_message_t *self);
 //  sender can be told, and nothing else.
 gpb_status_t gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *error);
 
-//  Sends all frames, with the empty one behind the envelope; never waits. OK: self is empty. Else
+//  Sends all frames, with the empty one behind the envelope; never waits. Content is shared, never
+//  copied (but for frames of up to 33 bytes). OK: self is empty. Else
 //  self is whole, and the status is RESOURCE_EXHAUSTED (the high-water mark), UNAVAILABLE (nobody
 //  there) or INTERNAL.
 gpb_status_t gpb_message_send (gpb_message_t *self, void *socket, gpb_error_t *error);
