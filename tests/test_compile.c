@@ -17,7 +17,7 @@
 //  The backend
 
 struct gpb_function {
-    int unused;
+    bool binary;
 };
 
 struct gpb_module {
@@ -28,7 +28,6 @@ struct gpb_module {
 struct gpb_context {
     const char *compiler;     //  what `compiler` says
     bool refuses_binaries;    //  as a driver that was replaced does
-    bool has_no_binary;
     bool binaries_lack_entry;
     int compiled, loaded, unloaded;
 };
@@ -55,7 +54,7 @@ s_build (gpb_context_t *context, const gpb_code_t *code, gpb_module_t **module_p
     }
     snprintf (copy, size, "%s%.*s", binary ? "" : s_mark, (int)code->size, text);
     module->text = copy;
-    module->function.unused = binary;
+    module->function.binary = binary;
     *module_p = module;
     if (binary)
         context->loaded++;
@@ -101,7 +100,7 @@ s_function (gpb_module_t *module, const char *entry, gpb_function_t **function_p
             gpb_function_info_t *info, gpb_error_t *error)
 {
     if (strcmp (entry, "missing") == 0
-        || (s_context->binaries_lack_entry && module->function.unused))
+        || (s_context->binaries_lack_entry && module->function.binary))
         return gpb_error_set (error, GPB_NOT_FOUND, "there is no entry \"%s\"", entry);
     *function_p = &module->function;
     *info = (gpb_function_info_t){ .max_work_group_size = 256 };

@@ -29,7 +29,7 @@
 
 //  Bytes of one binary: cubins of real kernels are far below, and a file that claims more is not
 //  read.
-#define ENTRY_MAX (256u * 1024 * 1024)
+#define ENTRY_MAX ((size_t)256 * 1024 * 1024)
 
 //  What a writer that died has left is removed when it is this old; nobody takes as long to write.
 #define LEFTOVER_S 3600

@@ -319,8 +319,7 @@ gpb_status_t
 gpb_expression_value (const gpb_expression_t *self, const uint64_t *variables, uint64_t *value_p,
                       gpb_error_t *error)
 {
-    uint64_t stack [STACK_MAX];
-    stack [0] = 0;
+    uint64_t stack [STACK_MAX] = { 0 };
     unsigned height = 0;
     for (size_t index = 0; index < self->size; index++) {
         const instruction_t *instruction = &self->instructions [index];

@@ -108,7 +108,7 @@ s_read_file (int directory, const char *name, size_t max, char **data_p, size_t 
                                 (long long)about.st_size, max);
     else if (!(data = gpb_alloc ((size_t)about.st_size + 1, 1)))
         status = s_out_of_memory (error);
-    while (status == GPB_OK && size < (size_t)about.st_size) {
+    while (data && status == GPB_OK && size < (size_t)about.st_size) {
         ssize_t got = read (fd, data + size, (size_t)about.st_size - size);
         if (got == 0)
             break;    //  it has shrunk meanwhile
@@ -119,7 +119,7 @@ s_read_file (int directory, const char *name, size_t max, char **data_p, size_t 
                 gpb_error_set (error, GPB_INVALID_ARGUMENT, "\"%s\": %s", name, strerror (errno));
     }
     close (fd);
-    if (status != GPB_OK) {
+    if (!data || status != GPB_OK) {
         gpb_free (data);
         return status;
     }
@@ -282,7 +282,7 @@ s_parse (gpb_kernel_t *self, const char *definition, const char *source, gpb_err
 {
     if (strlen (definition) > GPB_KERNEL_DEFINITION_MAX)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
-                              "the definition has %zu bytes, and at most %d are read",
+                              "the definition has %zu bytes, and at most %zu are read",
                               strlen (definition), GPB_KERNEL_DEFINITION_MAX);
     size_t size = strlen (source);
     if (size == 0 || size > GPB_KERNEL_SOURCE_MAX)

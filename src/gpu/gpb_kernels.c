@@ -296,10 +296,10 @@ gpb_kernels_default_path (void)
     }
     char program [PATH_MAX];
     ssize_t size = readlink ("/proc/self/exe", program, sizeof program - sizeof "kernels");
-    if (size > 0) {
-        program [size] = 0;
-        char *name = strrchr (program, '/') + 1;
-        memcpy (name, "kernels", sizeof "kernels");
+    program [size > 0 ? size : 0] = 0;
+    char *name = strrchr (program, '/');
+    if (name) {
+        memcpy (name + 1, "kernels", sizeof "kernels");
         s_append (path, program, strlen (program));
     }
     s_append (path, GPB_KERNEL_DIR, strlen (GPB_KERNEL_DIR));

