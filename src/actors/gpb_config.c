@@ -115,7 +115,7 @@ s_check_name (const char *text)
 {
     size_t size =
         strspn (text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
-    return text [size] == 0 && size <= 64 ? NULL
+    return size <= 64 && text [size] == 0 ? NULL
                                           : "at most 64 letters, digits, '_', '.' and '-', or \"\"";
 }
 

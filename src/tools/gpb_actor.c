@@ -296,6 +296,17 @@ s_start (s_program_t *self, bool *serves_p)
     return result;
 }
 
+//  The program's one line of its own, at the level that the node keeps to as well.
+static void
+s_log_drain (const s_program_t *self)
+{
+    struct signalfd_siginfo signal;
+    const char *level = gpb_config_string (self->config, "log_level");
+    if (read (self->signals, &signal, sizeof signal) == sizeof signal
+        && (strcmp (level, "info") == 0 || strcmp (level, "debug") == 0))
+        zsys_info ("%s: draining", strsignal ((int)signal.ssi_signo));
+}
+
 static int
 s_serve (s_program_t *self)
 {
@@ -311,9 +322,7 @@ s_serve (s_program_t *self)
         zmq_pollitem_t item = { NULL, self->signals, ZMQ_POLLIN, 0 };
         while (zmq_poll (&item, 1, -1) < 0 && errno == EINTR)
             ;
-        struct signalfd_siginfo signal;
-        if (read (self->signals, &signal, sizeof signal) == sizeof signal)
-            zsys_info ("%s: draining", strsignal ((int)signal.ssi_signo));
+        s_log_drain (self);
     }
 
     //  Says $TERM, and returns when the node has answered all that it accepted.
