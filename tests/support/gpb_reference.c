@@ -122,15 +122,15 @@ gpb_reference_reduce (float sum, const float *values, size_t n)
         result.value += (double)values [index];
         magnitude += fabs ((double)values [index]);
     }
-    //  The longest way of a value to the sum: through one work-item, the tree (10 levels for
-    //  1,024), and the sums of the other groups. 64 values a work-item, and as many groups as those
-    //  need.
+    //  The longest way of a value to the sum: through one work-item, which has 64 values or more;
+    //  through its group, 64 sums and then 16 for a local size of 1,024; and the sums of the other
+    //  groups.
     double items = ceil ((double)n / 64);
     if (items > 262144)
         items = 262144;
     double groups = ceil (items / 64);
     double own = items > 0 ? ceil ((double)n / items) + 1 : 0;
-    result.bound = GPB_REFERENCE_U * (own + 10 + groups) * magnitude;
+    result.bound = GPB_REFERENCE_U * (own + 80 + groups) * magnitude;
     return result;
 }
 
@@ -146,7 +146,7 @@ gpb_reference_matmul (gpb_reference_t *c, const float *a, const float *b, size_t
                 sum += product;
                 magnitude += fabs (product);
             }
-            //  k fused operations one after the other.
+            //  At most k roundings on the way of a product: k fused sums, or fewer and two more.
             c [row * n + column].value = sum;
             c [row * n + column].bound = GPB_REFERENCE_U * (double)k * magnitude;
         }
