@@ -62,6 +62,19 @@ the_library_exports_our_names_only () {
     [ -z "$foreign" ] || { echo "exported, and not ours: $foreign"; return 1; }
 }
 
+# What a header declares for export, an application links to.
+the_library_has_what_the_headers_promise () {
+    local names promised missing
+    names=$(nm -D --defined-only --format=posix "$libdir/libgpb.so" | cut -d ' ' -f 1 | sed 's/@.*//')
+    promised=$(cat "$includedir"/gpb*.h | grep -v '^ *#' | tr '\n' ' ' \
+        | grep -oE 'GPB_EXPORT[^;(]*[ *]gpb_[a-z0-9_]+ \(' | grep -oE 'gpb_[a-z0-9_]+ \($' \
+        | sed 's/ ($//' | sort -u)
+    [ -n "$promised" ] || { echo "the headers declare nothing for export"; return 1; }
+    missing=$(printf '%s\n' "$promised" | grep -vxF "$names")
+    # shellcheck disable=SC2086
+    [ -z "$missing" ] || { echo "declared, and not exported:" $missing; return 1; }
+}
+
 the_headers_are_cxx () {
     local header
     for header in "$includedir"/gpb*.h; do
@@ -89,8 +102,8 @@ the_contract_is_installed () {
 
 passed=0 failed=0
 for test in a_program_links_to_the_shared_library a_program_links_to_the_static_library \
-    the_library_exports_our_names_only the_headers_are_cxx the_headers_are_strict_c11 \
-    the_contract_is_installed; do
+    the_library_exports_our_names_only the_library_has_what_the_headers_promise \
+    the_headers_are_cxx the_headers_are_strict_c11 the_contract_is_installed; do
     if [ "$test" = a_program_links_to_the_static_library ] && [ ! -e "$libdir/libgpb.a" ]; then
         echo "not run: $test: configured with --disable-static"
         continue
