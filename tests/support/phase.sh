@@ -1,7 +1,7 @@
 # phase.sh - long work in phases, for bash scripts that source it
 #
-# A phase runs one command with its output in a log and shows one line: what it does, and how long it
-# took. At a terminal the line also shows the log's newest line while the work goes on. When a phase
+# A phase runs one command with its output in a log and shows one line: what it does, and how long
+# it took. At a terminal the line also shows the log's newest line while the work goes on. When a phase
 # fails, the end of its log and the log's path follow, and phase returns the command's exit status.
 #
 # Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0

@@ -34,12 +34,17 @@ main (void)
 END
 expected='NOT_FOUND: no kernel "x"'
 
+exported () {
+    nm -D --defined-only --format=posix "$libdir/libgpb.so" | cut -d ' ' -f 1 | sed 's/@.*//'
+}
+
 a_program_links_to_the_shared_library () {
+    local path="$libdir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
     # shellcheck disable=SC2046
     gcc -std=c11 -Wall -Wextra -Wpedantic -Werror -o "$tree/shared" "$tree/program.c" \
         $(pkg-config --cflags --libs libgpb) || return
     readelf -d "$tree/shared" | grep -q 'NEEDED.*libgpb\.so' || return
-    [ "$(LD_LIBRARY_PATH="$libdir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$tree/shared")" = "$expected" ]
+    [ "$(LD_LIBRARY_PATH="$path" "$tree/shared")" = "$expected" ]
 }
 
 # The archive is libgpb's alone: what it needs in turn is what libgpb.pc requires, privately or not.
@@ -56,10 +61,24 @@ a_program_links_to_the_static_library () {
 
 the_library_exports_our_names_only () {
     local names foreign
-    names=$(nm -D --defined-only --format=posix "$libdir/libgpb.so" | cut -d ' ' -f 1 | sed 's/@.*//')
+    names=$(exported)
     foreign=$(printf '%s\n' "$names" | grep -v '^gpb_')
-    printf '%s\n' "$names" | grep -qx gpb_status_name || { echo "gpb_status_name is not exported"; return 1; }
+    printf '%s\n' "$names" | grep -qx gpb_status_name \
+        || { echo "gpb_status_name is not exported"; return 1; }
     [ -z "$foreign" ] || { echo "exported, and not ours: $foreign"; return 1; }
+}
+
+# What a header declares for export, an application links to.
+the_library_has_what_the_headers_promise () {
+    local names promised missing
+    names=$(exported)
+    promised=$(cat "$includedir"/gpb*.h | grep -v '^ *#' | tr '\n' ' ' \
+        | grep -oE 'GPB_EXPORT[^;(]*[ *]gpb_[a-z0-9_]+ \(' | grep -oE 'gpb_[a-z0-9_]+ \($' \
+        | sed 's/ ($//' | sort -u)
+    [ -n "$promised" ] || { echo "the headers declare nothing for export"; return 1; }
+    missing=$(printf '%s\n' "$promised" | grep -vxF "$names")
+    # shellcheck disable=SC2086
+    [ -z "$missing" ] || { echo "declared, and not exported:" $missing; return 1; }
 }
 
 the_headers_are_cxx () {
@@ -89,8 +108,8 @@ the_contract_is_installed () {
 
 passed=0 failed=0
 for test in a_program_links_to_the_shared_library a_program_links_to_the_static_library \
-    the_library_exports_our_names_only the_headers_are_cxx the_headers_are_strict_c11 \
-    the_contract_is_installed; do
+    the_library_exports_our_names_only the_library_has_what_the_headers_promise \
+    the_headers_are_cxx the_headers_are_strict_c11 the_contract_is_installed; do
     if [ "$test" = a_program_links_to_the_static_library ] && [ ! -e "$libdir/libgpb.a" ]; then
         echo "not run: $test: configured with --disable-static"
         continue
