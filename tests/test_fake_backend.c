@@ -75,16 +75,17 @@ START_TEST (test_copies_and_kernels_of_different_streams_overlap)
     gpb_error_t error = { GPB_OK, "" };
     gpb_test_device_t device;
     gpb_test_device_open (&device, "fake", 0, 3, true);
-    gpb_memory_t *memory = gpb_test_device_memory (&device, GPB_MEMORY_DEVICE, FLOATS);
+    gpb_memory_t *memory = gpb_test_device_memory (&device, GPB_MEMORY_DEVICE, 2 * FLOATS);
     gpb_module_t *module;
     gpb_function_t *function = gpb_test_device_function (&device, "fake: noop", "noop", &module);
     char in [FLOATS] = { 0 }, out [FLOATS];
     gpb_place_t host_in = { NULL, 0, in }, host_out = { NULL, 0, out }, place = { memory, 0, NULL };
+    gpb_place_t other = { memory, FLOATS, NULL };
     gpb_event_t *events [3] = { NULL };
     ck_assert_ok (device.operations->copy (device.context, 0, &place, &host_in, FLOATS, GPB_NOTIFY,
                                            &events [0], &error));
     events [1] = s_launch (&device, 1, function, NULL, 0);
-    ck_assert_ok (device.operations->copy (device.context, 2, &host_out, &place, FLOATS, GPB_NOTIFY,
+    ck_assert_ok (device.operations->copy (device.context, 2, &host_out, &other, FLOATS, GPB_NOTIFY,
                                            &events [2], &error));
     gpb_event_times_t times [3];
     uint64_t latest_start = 0, earliest_end = UINT64_MAX;
@@ -109,7 +110,7 @@ START_TEST (test_commands_of_one_stream_and_of_one_engine_do_not_overlap)
     gpb_error_t error = { GPB_OK, "" };
     gpb_test_device_t device;
     gpb_test_device_open (&device, "fake", 0, 2, true);
-    gpb_memory_t *memory = gpb_test_device_memory (&device, GPB_MEMORY_DEVICE, FLOATS);
+    gpb_memory_t *memory = gpb_test_device_memory (&device, GPB_MEMORY_DEVICE, 2 * FLOATS);
     gpb_event_t *first = NULL, *second = NULL, *third = NULL;
     char in [FLOATS] = { 0 };
     gpb_place_t host = { NULL, 0, in }, place = { memory, 0, NULL };
@@ -117,8 +118,8 @@ START_TEST (test_commands_of_one_stream_and_of_one_engine_do_not_overlap)
                                            &first, &error));
     ck_assert_ok (device.operations->zero (device.context, 0, memory, 0, FLOATS, GPB_NOTIFY,
                                            &second, &error));
-    ck_assert_ok (
-        device.operations->zero (device.context, 1, memory, 0, FLOATS, GPB_NOTIFY, &third, &error));
+    ck_assert_ok (device.operations->zero (device.context, 1, memory, FLOATS, FLOATS, GPB_NOTIFY,
+                                           &third, &error));
     gpb_event_times_t copied, zeroed, other;
     ck_assert_ok (gpb_test_device_wait (&device, 0, &first, &copied, &error));
     ck_assert_ok (gpb_test_device_wait (&device, 0, &second, &zeroed, &error));

@@ -787,16 +787,19 @@ START_TEST (test_close_waits_for_commands_and_their_notifications)
     for (int round = 0; round < 50; round++) {
         gpb_test_device_t device;
         gpb_test_device_open (&device, "opencl", 0, 2, false);
-        static char block [1 << 20];
-        gpb_memory_t *memory = gpb_test_device_memory (&device, GPB_MEMORY_DEVICE, sizeof block);
-        gpb_place_t host = { NULL, 0, block }, place = { memory, 0, NULL };
+        static char block [1 << 19];
+        gpb_memory_t *memory =
+            gpb_test_device_memory (&device, GPB_MEMORY_DEVICE, 2 * sizeof block);
+        gpb_place_t host = { NULL, 0, block };
+        gpb_place_t places [2] = { { memory, 0, NULL }, { memory, sizeof block, NULL } };
         for (int index = 0; index < 20; index++)
-            ck_assert_ok (device.operations->copy (device.context, index % 2, &place, &host,
-                                                   sizeof block, GPB_NOTIFY, NULL, &error));
+            ck_assert_ok (device.operations->copy (device.context, index % 2, &places [index % 2],
+                                                   &host, sizeof block, GPB_NOTIFY, NULL, &error));
         gpb_event_t *event = NULL;
         for (unsigned stream = 0; stream < 2; stream++) {
-            ck_assert_ok (device.operations->zero (device.context, stream, memory, 0, 1,
-                                                   GPB_NOTIFY_NOT, &event, &error));
+            ck_assert_ok (device.operations->zero (device.context, stream, memory,
+                                                   places [stream].offset, 1, GPB_NOTIFY_NOT,
+                                                   &event, &error));
             bool done = false;
             while (!done)
                 ck_assert_ok (device.operations->query (event, &done, NULL, &error));

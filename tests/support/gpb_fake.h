@@ -90,6 +90,7 @@ typedef struct command {
     bool running;
     uint64_t sequence;    //  of the context: an engine takes the oldest
     unsigned stream;
+    uint64_t let_go;    //  of the context when it was enqueued: never_done ends when it differs
     gpb_notify_t notify;
     gpb_event_t *event;    //  may be NULL
 

@@ -576,8 +576,9 @@ s_check_arguments (gpb_context_t *self, const gpb_launch_t *launch, command_t *c
         return services->error_set (error, GPB_INVALID_ARGUMENT, "%s takes %zu arguments, not %zu",
                                     s_function_names [id], strlen (parameters),
                                     launch->arguments_count);
-    memcpy (command->arguments, launch->arguments,
-            launch->arguments_count * sizeof *launch->arguments);
+    if (launch->arguments_count)
+        memcpy (command->arguments, launch->arguments,
+                launch->arguments_count * sizeof *launch->arguments);
     command->arguments_count = launch->arguments_count;
     for (size_t index = 0; index < launch->arguments_count; index++) {
         const gpb_argument_t *argument = &launch->arguments [index];

@@ -48,7 +48,7 @@
 //  Any thread. A program reaches it by dlsym, as gpb_test_device does.
 GPB_EXPORT unsigned gpb_fake_faults (char *text, size_t size);
 
-//  Ends every never_done that runs now, with OK.
+//  Ends every never_done that was launched so far, with OK.
 GPB_EXPORT void gpb_fake_let_go (void);
 
 #endif

@@ -64,13 +64,12 @@ s_add_f32 (const command_t *command)
 }
 
 static gpb_status_t
-s_wait_for_the_end (gpb_context_t *context)
+s_wait_for_the_end (gpb_context_t *context, const command_t *command)
 {
     pthread_mutex_lock (&gpb_fake_lock);
-    uint64_t let_go = context->let_go;
-    while (!context->closing && context->let_go == let_go)
+    while (!context->closing && context->let_go == command->let_go)
         pthread_cond_wait (&context->changed, &gpb_fake_lock);
-    gpb_status_t outcome = context->let_go != let_go ? GPB_OK : GPB_CANCELLED;
+    gpb_status_t outcome = context->let_go != command->let_go ? GPB_OK : GPB_CANCELLED;
     pthread_mutex_unlock (&gpb_fake_lock);
     return outcome;
 }
@@ -97,7 +96,7 @@ s_run (gpb_context_t *context, const command_t *command)
         break;
     case FUNCTION_FAIL: return GPB_INTERNAL;
     case FUNCTION_LOSE: return GPB_UNAVAILABLE;
-    case FUNCTION_NEVER_DONE: return s_wait_for_the_end (context);
+    case FUNCTION_NEVER_DONE: return s_wait_for_the_end (context, command);
     case FUNCTION_NOOP:
     case FUNCTIONS: break;
     }
@@ -205,6 +204,7 @@ gpb_fake_enqueue (gpb_context_t *context, command_t *command)
 {
     stream_t *stream = &context->streams [command->stream];
     command->sequence = context->sequence++;
+    command->let_go = context->let_go;
     for (size_t index = 0; index < command->uses_count; index++)
         command->uses [index]->commands++;
     if (command->function)
