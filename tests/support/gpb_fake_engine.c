@@ -52,13 +52,18 @@ s_is_idle (const gpb_context_t *context)
 //  ---------------------------------------------------------------------------------------------------------
 //  The work of a command, outside the lock but for what waits
 
+static void *
+s_memory (const gpb_argument_t *argument)
+{
+    return argument->memory->data + argument->offset;
+}
+
 static void
 s_add_f32 (const command_t *command)
 {
     const gpb_argument_t *arguments = command->arguments;
-    const float *a = (const float *)(arguments [0].memory->data + arguments [0].offset);
-    const float *b = (const float *)(arguments [1].memory->data + arguments [1].offset);
-    float *c = (float *)(arguments [2].memory->data + arguments [2].offset);
+    const float *a = s_memory (&arguments [0]), *b = s_memory (&arguments [1]);
+    float *c = s_memory (&arguments [2]);
     for (int32_t index = 0; index < arguments [3].scalar.i32; index++)
         c [index] = a [index] + b [index];
 }
