@@ -18,12 +18,12 @@ s_is_right (const gpb_reply_t *reply)
     size_t size;
     const float *sum = gpb_reply_result (reply, 0, &size);
     if (gpb_reply_status (reply) != GPB_OK || size != COUNT * sizeof *sum) {
-        fprintf (stderr, "request %llu: %s\n", (unsigned long long)gpb_reply_id (reply),
+        fprintf (stderr, "request %llu: %s\n", (unsigned long long) gpb_reply_id (reply),
                  gpb_reply_message (reply));
         return 0;
     }
     for (int index = 0; index < COUNT; index++)
-        if (sum [index] != (float)gpb_reply_id (reply) + (float)index)
+        if (sum [index] != (float) gpb_reply_id (reply) + (float) index)
             return 0;
     return 1;
 }
@@ -40,8 +40,8 @@ main (int argc, char **argv)
     for (int number = 1; number <= REQUESTS; number++) {
         float a [COUNT], b [COUNT];
         for (int index = 0; index < COUNT; index++) {
-            a [index] = (float)number;    //  ids count up from 1
-            b [index] = (float)index;
+            a [index] = (float) number;    //  ids count up from 1
+            b [index] = (float) index;
         }
         gpb_request_t *request = gpb_request_execute ("vector_add");
         gpb_request_in (request, a, sizeof a);

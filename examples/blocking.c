@@ -13,8 +13,8 @@ main (int argc, char **argv)
 {
     static float a [COUNT], b [COUNT];
     for (int index = 0; index < COUNT; index++) {
-        a [index] = (float)index;
-        b [index] = 2 * (float)index;
+        a [index] = (float) index;
+        b [index] = 2 * (float) index;
     }
 
     gpb_error_t error;
@@ -41,7 +41,7 @@ main (int argc, char **argv)
         for (int index = 0; !wrong && index < COUNT; index++)
             wrong = sum [index] != a [index] + b [index];
         printf ("%d sums from device %d in %.2f ms: %s\n", COUNT, gpb_reply_device (reply),
-                (double)gpb_reply_round_trip_ns (reply) / 1e6, wrong ? "wrong" : "right");
+                (double) gpb_reply_round_trip_ns (reply) / 1e6, wrong ? "wrong" : "right");
     }
     gpb_reply_destroy (&reply);
     gpb_client_destroy (&client);

@@ -27,7 +27,7 @@ s_command (zactor_t *actor, const char *command, const char *argument)
 static void
 s_free (void *data, void *hint)
 {
-    (void)hint;
+    (void) hint;
     free (data);
 }
 
@@ -37,7 +37,7 @@ s_vector (float step)
 {
     float *vector = aligned_alloc (4096, COUNT * sizeof *vector);
     for (int index = 0; vector && index < COUNT; index++)
-        vector [index] = step * (float)(index % 1000);
+        vector [index] = step * (float) (index % 1000);
     return vector;
 }
 
@@ -61,10 +61,10 @@ main (void)
         if (wrong)
             fprintf (stderr, "composed: %s\n", reply ? gpb_reply_message (reply) : error.text);
         for (int index = 0; !wrong && index < COUNT; index++)
-            wrong = sum [index] != 3 * (float)(index % 1000);
+            wrong = sum [index] != 3 * (float) (index % 1000);
         if (!wrong)
             printf ("%d sums in %.2f ms, no process but this one\n", COUNT,
-                    (double)gpb_reply_round_trip_ns (reply) / 1e6);
+                    (double) gpb_reply_round_trip_ns (reply) / 1e6);
         gpb_reply_destroy (&reply);
         gpb_client_destroy (&client);
     }

@@ -111,7 +111,7 @@ reference (const picture_t *photo, int64_t x, int64_t y)
     int square = gx * gx + gy * gy, root = 0;
     while (root < 255 && (root + 1) * (root + 1) <= square)
         root++;
-    return (uint8_t)root;
+    return (uint8_t) root;
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ node_start (const char *program, char *endpoint, size_t size)
         close (ends [0]);
         close (ends [1]);
         execl (program, "gpb_actor", "--bind", "tcp://127.0.0.1:*", "--set", "log_level=warning",
-               (char *)NULL);
+               (char *) NULL);
         _exit (127);
     }
     close (ends [1]);
@@ -175,14 +175,14 @@ demo_cut (demo_t *self)
     uint32_t rows = (self->photo.height + TILE - 1) / TILE;
     self->edges = (picture_t){ self->photo.width, self->photo.height,
                                calloc (self->photo.width, self->photo.height) };
-    self->tiles_count = (size_t)columns * rows;
+    self->tiles_count = (size_t) columns * rows;
     self->tiles = calloc (self->tiles_count, sizeof *self->tiles);
     if (!self->tiles || !self->edges.pixels)
         return fail ("tiles", "no memory");
     for (size_t index = 0; index < self->tiles_count; index++) {
         tile_t *tile = &self->tiles [index];
-        tile->left = (uint32_t)(index % columns) * TILE;
-        tile->top = (uint32_t)(index / columns) * TILE;
+        tile->left = (uint32_t) (index % columns) * TILE;
+        tile->top = (uint32_t) (index / columns) * TILE;
         uint32_t right = self->photo.width - tile->left, below = self->photo.height - tile->top;
         tile->width = right < TILE ? right : TILE;
         tile->height = below < TILE ? below : TILE;
@@ -199,7 +199,7 @@ demo_send (demo_t *self, gpb_client_t *client)
     size_t size = 0;
     for (int64_t y = -1; y <= tile->height; y++)
         for (int64_t x = -1; x <= tile->width; x++)
-            pixels [size++] = (uint8_t)picture_at (&self->photo, tile->left + x, tile->top + y);
+            pixels [size++] = (uint8_t) picture_at (&self->photo, tile->left + x, tile->top + y);
     gpb_request_t *request = gpb_request_execute ("sobel");
     if (!request)
         return fail ("sobel", "no memory");
@@ -208,7 +208,7 @@ demo_send (demo_t *self, gpb_client_t *client)
     gpb_request_u32 (request, tile->width);
     gpb_request_u32 (request, tile->height);
     tile->id = gpb_client_send (client, &request, &error);
-    self->bytes += size + (uint64_t)tile->width * tile->height;
+    self->bytes += size + (uint64_t) tile->width * tile->height;
     return tile->id ? true : fail ("sobel", error.text);
 }
 
@@ -224,11 +224,12 @@ demo_receive (demo_t *self, const gpb_reply_t *reply)
         tile_t *tile = &self->tiles [index];
         if (tile->id != gpb_reply_id (reply))
             continue;
-        if (size != (size_t)tile->width * tile->height)
+        if (size != (size_t) tile->width * tile->height)
             return fail ("sobel", "an answer of another size");
         for (uint32_t row = 0; row < tile->height; row++)
-            memcpy (self->edges.pixels + (size_t)(tile->top + row) * self->edges.width + tile->left,
-                    edges + (size_t)row * tile->width, tile->width);
+            memcpy (self->edges.pixels + (size_t) (tile->top + row) * self->edges.width
+                        + tile->left,
+                    edges + (size_t) row * tile->width, tile->width);
         gpb_histogram_record (&self->latencies, gpb_reply_round_trip_ns (reply));
         self->device = gpb_reply_device (reply);
         self->done++;
@@ -274,7 +275,7 @@ demo_print (const demo_t *self, gpb_client_t *client, uint64_t elapsed_ns)
     const Gpb__V1__Reply *header = gpb_reply_header_peek (reply);
     for (size_t index = 0; header->devices && index < header->devices->n_devices; index++) {
         const Gpb__V1__Device *device = header->devices->devices [index];
-        if ((int)device->index == self->device)
+        if ((int) device->index == self->device)
             printf ("device  %d: %s (%s)\n", self->device, device->name, device->backend);
     }
     gpb_reply_destroy (&reply);
@@ -282,11 +283,11 @@ demo_print (const demo_t *self, gpb_client_t *client, uint64_t elapsed_ns)
     printf ("tiles   %zu of %dx%d, up to %d in flight, every pixel as plain C has it\n",
             self->tiles_count, TILE, TILE, IN_FLIGHT);
     printf ("bytes   %" PRIu64 " in payloads, %.3f s in all\n", self->bytes,
-            (double)elapsed_ns / 1e9);
+            (double) elapsed_ns / 1e9);
     printf ("latency p50 %.2f ms, p95 %.2f ms, p99 %.2f ms, max %.2f ms (compiling included)\n",
-            (double)gpb_histogram_percentile (is, 50) / 1e6,
-            (double)gpb_histogram_percentile (is, 95) / 1e6,
-            (double)gpb_histogram_percentile (is, 99) / 1e6, (double)is->max_ns / 1e6);
+            (double) gpb_histogram_percentile (is, 50) / 1e6,
+            (double) gpb_histogram_percentile (is, 95) / 1e6,
+            (double) gpb_histogram_percentile (is, 99) / 1e6, (double) is->max_ns / 1e6);
     return true;
 }
 
@@ -296,7 +297,7 @@ demo_check (const demo_t *self)
     size_t wrong = 0;
     for (uint32_t y = 0; y < self->photo.height; y++)
         for (uint32_t x = 0; x < self->photo.width; x++)
-            wrong += self->edges.pixels [(size_t)y * self->edges.width + x]
+            wrong += self->edges.pixels [(size_t) y * self->edges.width + x]
                      != reference (&self->photo, x, y);
     if (wrong)
         fprintf (stderr, "demo: %zu pixels differ from the plain C reference\n", wrong);

@@ -28,8 +28,8 @@ main (void)
     for (int round = 0; client && !wrong && round < 10; round++) {
         float x [COUNT], y [COUNT];
         for (int index = 0; index < COUNT; index++) {
-            x [index] = (float)index;
-            y [index] = (float)round;
+            x [index] = (float) index;
+            y [index] = (float) round;
         }
         gpb_request_t *request = gpb_request_execute ("vector_add");
         gpb_request_in (request, x, sizeof x);
@@ -46,7 +46,7 @@ main (void)
             wrong = sum [index] != x [index] + y [index];
         if (!wrong)
             printf ("round %d: %d sums in %.3f ms\n", round, COUNT,
-                    (double)gpb_reply_round_trip_ns (reply) / 1e6);
+                    (double) gpb_reply_round_trip_ns (reply) / 1e6);
         gpb_reply_destroy (&reply);
     }
     gpb_client_destroy (&client);

@@ -56,7 +56,7 @@ static bool
 s_use (gpb_cache_t *cache, const char *source)
 {
     unsigned char key [GPB_CACHE_KEY_SIZE];
-    crypto_hash_sha256 (key, (const unsigned char *)source, strlen (source));
+    crypto_hash_sha256 (key, (const unsigned char *) source, strlen (source));
     void *data = NULL;
     size_t size = 0;
     bool found = gpb_cache_get (cache, key, &data, &size);
@@ -281,7 +281,7 @@ s_add_size (const char *path)
 {
     struct stat about;
     if (stat (path, &about) == 0)
-        s_total += (uint64_t)about.st_size;
+        s_total += (uint64_t) about.st_size;
 }
 
 static void

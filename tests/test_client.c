@@ -15,7 +15,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
-static gpb_error_t error;
+static _Thread_local gpb_error_t error;    //  the stand-in nodes have threads of their own
 
 typedef struct {
     void *context;
@@ -94,7 +94,7 @@ s_node_answer (s_node_t *node, uint64_t id, gpb_status_t status)
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
     reply.version = 1;
     reply.id = id;
-    reply.status = (Gpb__V1__Status)status;
+    reply.status = (Gpb__V1__Status) status;
     ck_assert_ok (gpb_codec_pack (&reply.base, &node->message.header, &error));
     ck_assert_ok (gpb_message_send (&node->message, node->router, &error));
 }
@@ -165,11 +165,11 @@ START_TEST (test_thousands_in_flight_are_answered_in_any_order)
     gpb_client_t *client = s_client (node.endpoint);
     static bool answered [COUNT + 1];
     for (int count = 1; count <= COUNT; count++)
-        ck_assert_uint_eq (s_send (client, gpb_request_stats ()), (uint64_t)count);
+        ck_assert_uint_eq (s_send (client, gpb_request_stats ()), (uint64_t) count);
     ck_assert_uint_eq (gpb_client_in_flight (client), COUNT);
     for (int count = 1; count <= COUNT; count++) {
         s_node_take (&node, client);
-        ck_assert_uint_eq (node.request->id, (uint64_t)count);
+        ck_assert_uint_eq (node.request->id, (uint64_t) count);
     }
     zmq_msg_t identity;
     zmq_msg_init (&identity);
@@ -181,7 +181,7 @@ START_TEST (test_thousands_in_flight_are_answered_in_any_order)
             zmq_msg_copy (&node.message.envelope [0], &identity);
             node.message.envelope_count = 1;
         }
-        s_node_answer (&node, (uint64_t)(count * 1499 % COUNT) + 1, GPB_OK);
+        s_node_answer (&node, (uint64_t) (count * 1499 % COUNT) + 1, GPB_OK);
     }
     zmq_msg_close (&identity);
     for (int count = 0; count < COUNT; count++) {
@@ -303,9 +303,9 @@ START_TEST (test_a_server_that_says_nothing_hangs_nobody)
     struct sockaddr_in address = { .sin_family = AF_INET,
                                    .sin_addr.s_addr = htonl (INADDR_LOOPBACK) };
     socklen_t size = sizeof address;
-    ck_assert_int_eq (bind (listener, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq (bind (listener, (struct sockaddr *) &address, size), 0);
     ck_assert_int_eq (listen (listener, 4), 0);
-    getsockname (listener, (struct sockaddr *)&address, &size);
+    getsockname (listener, (struct sockaddr *) &address, &size);
     char endpoint [64];
     snprintf (endpoint, sizeof endpoint, "tcp://127.0.0.1:%d", ntohs (address.sin_port));
     gpb_client_t *client = s_client (endpoint);
@@ -469,7 +469,7 @@ static atomic_int s_frees;
 static void
 s_count_free (void *data, void *hint)
 {
-    (void)hint;
+    (void) hint;
     free (data);
     atomic_fetch_add (&s_frees, 1);
 }
@@ -657,7 +657,7 @@ s_echo (zsock_t *pipe, void *endpoint)
             break;
         while (s_node_recv (&node))
             if (node.request->body_case == GPB__V1__REQUEST__BODY_CANCEL)
-                zstr_sendf (pipe, "%d", (int)node.request->cancel->id);
+                zstr_sendf (pipe, "%d", (int) node.request->cancel->id);
             else if (node.request->body_case != GPB__V1__REQUEST__BODY_HEALTH)
                 s_node_answer (&node, node.request->id, GPB_OK);
     }
@@ -686,7 +686,7 @@ END_TEST
 static void
 s_on_alarm (int number)
 {
-    (void)number;
+    (void) number;
 }
 
 START_TEST (test_a_signal_ends_a_call_and_cancels_it)

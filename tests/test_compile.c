@@ -52,7 +52,7 @@ s_build (gpb_context_t *context, const gpb_code_t *code, gpb_module_t **module_p
         gpb_free (copy);
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "out of memory");
     }
-    snprintf (copy, size, "%s%.*s", binary ? "" : s_mark, (int)code->size, text);
+    snprintf (copy, size, "%s%.*s", binary ? "" : s_mark, (int) code->size, text);
     module->text = copy;
     module->function.binary = binary;
     *module_p = module;
@@ -74,7 +74,7 @@ s_binary (gpb_module_t *module, void **data_p, size_t *size_p, gpb_error_t *erro
 static gpb_status_t
 s_no_binary (gpb_module_t *module, void **data_p, size_t *size_p, gpb_error_t *error)
 {
-    (void)module, (void)data_p, (void)size_p;
+    (void) module, (void) data_p, (void) size_p;
     return gpb_error_set (error, GPB_UNIMPLEMENTED, "no binaries here");
 }
 
@@ -436,7 +436,7 @@ START_TEST (test_each_allocation_that_fails_is_said_and_nothing_leaks)
             }
             if (round == 0)
                 s_each_entry (s_remove);
-        } while (failing <= (int64_t)made);
+        } while (failing <= (int64_t) made);
         //  Building without the cache needs memory; with it, the code is built where it fails.
         ck_assert_int_eq (failed, round == 0 ? 2 : 0);
         ck_assert (!s_compile (cache, "x") || round == 1);

@@ -19,7 +19,7 @@ s_write (const void *text, size_t size)
     strcpy (s_path, "/tmp/gpb_config.XXXXXX");
     int file = mkstemp (s_path);
     ck_assert_int_ge (file, 0);
-    ck_assert_int_eq (write (file, text, size), (ssize_t)size);
+    ck_assert_int_eq (write (file, text, size), (ssize_t) size);
     close (file);
 }
 
@@ -313,7 +313,7 @@ START_TEST (test_memory_that_runs_out_is_an_answer)
     ck_assert_ok (gpb_config_set (config, "streams", "3", &error));
 
     for (uint64_t after = 0; after < load; after++) {
-        gpb_alloc_fail ((int64_t)after, 0);
+        gpb_alloc_fail ((int64_t) after, 0);
         ck_assert_refused (gpb_config_load (config, s_path, &error), GPB_RESOURCE_EXHAUSTED,
                            "no memory");
         gpb_alloc_fail (-1, 0);
@@ -321,11 +321,11 @@ START_TEST (test_memory_that_runs_out_is_an_answer)
         ck_assert_uint_eq (gpb_config_number (config, "streams"), 3);
     }
     for (uint64_t after = 0; after < dup; after++) {
-        gpb_alloc_fail ((int64_t)after, 0);
+        gpb_alloc_fail ((int64_t) after, 0);
         ck_assert_ptr_null (gpb_config_dup (config));
     }
     for (uint64_t after = 0; after < fresh; after++) {
-        gpb_alloc_fail ((int64_t)after, 0);
+        gpb_alloc_fail ((int64_t) after, 0);
         ck_assert_ptr_null (gpb_config_new ());
     }
     gpb_alloc_fail (-1, 0);

@@ -13,7 +13,7 @@
 static gpb_status_t
 s_resolve (void *context, const char *name, size_t *variable, gpb_error_t *error)
 {
-    (void)context;
+    (void) context;
     if (strcmp (name, "n") == 0)
         *variable = 0;
     else if (strcmp (name, "m") == 0)
@@ -71,7 +71,7 @@ START_TEST (test_arithmetic_has_its_usual_order)
         ck_assert_ok (
             s_evaluate (cases [index].text, cases [index].n, cases [index].m, &value, &error));
         ck_assert_msg (value == cases [index].value, "%s is %llu", cases [index].text,
-                       (unsigned long long)value);
+                       (unsigned long long) value);
     }
 }
 END_TEST
@@ -210,7 +210,7 @@ s_apply (int operation, result_t left, result_t right)
     }
     if (c >> 64)
         return none;
-    return (result_t){ true, (uint64_t)c };
+    return (result_t){ true, (uint64_t) c };
 }
 
 //  level: 0 where a sum may stand, 1 a product, 2 a value only.
@@ -219,9 +219,9 @@ s_random_tree (int depth, int level, const uint64_t *variables, char *text, size
 {
     if (depth == 0 || rand () % 5 == 0) {
         int choice = rand () % 3;
-        uint64_t number = rand () % 3 ? (uint64_t)(rand () % 10) : (uint64_t)rand () << 33;
+        uint64_t number = rand () % 3 ? (uint64_t) (rand () % 10) : (uint64_t) rand () << 33;
         if (choice == 2)
-            snprintf (text, size, "%llu", (unsigned long long)number);
+            snprintf (text, size, "%llu", (unsigned long long) number);
         else
             snprintf (text, size, "%s", choice ? "m" : "n");
         return (result_t){ true, choice == 2 ? number : variables [choice] };
@@ -243,7 +243,7 @@ s_random_tree (int depth, int level, const uint64_t *variables, char *text, size
                            parentheses ? ")" : "");
     else
         length = snprintf (text, size, "%s (%s, %s)", names [operation], left_text, right_text);
-    ck_assert_int_lt (length, (int)size);
+    ck_assert_int_lt (length, (int) size);
     return s_apply (operation, left, right);
 }
 
@@ -252,7 +252,7 @@ START_TEST (test_random_expressions_are_what_a_tree_of_128_bits_gives)
     srand (20240607);
     int valid = 0, invalid = 0;
     for (int round = 0; round < 20000; round++) {
-        uint64_t variables [] = { (uint64_t)rand () % 100, (uint64_t)rand () << (rand () % 34) };
+        uint64_t variables [] = { (uint64_t) rand () % 100, (uint64_t) rand () << (rand () % 34) };
         char text [4096];
         result_t expected = s_random_tree (4, 0, variables, text, sizeof text);
         if (strlen (text) > GPB_EXPRESSION_TEXT_MAX)
@@ -261,11 +261,11 @@ START_TEST (test_random_expressions_are_what_a_tree_of_128_bits_gives)
         uint64_t value = 0;
         gpb_status_t status = s_evaluate (text, variables [0], variables [1], &value, &error);
         ck_assert_msg ((status == GPB_OK) == expected.valid, "%s with n = %llu, m = %llu: %s", text,
-                       (unsigned long long)variables [0], (unsigned long long)variables [1],
+                       (unsigned long long) variables [0], (unsigned long long) variables [1],
                        error.text);
         if (expected.valid)
             ck_assert_msg (value == expected.value, "%s with n = %llu, m = %llu", text,
-                           (unsigned long long)variables [0], (unsigned long long)variables [1]);
+                           (unsigned long long) variables [0], (unsigned long long) variables [1]);
         valid += expected.valid;
         invalid += !expected.valid;
     }

@@ -41,8 +41,8 @@ START_TEST (test_a_kernel_adds_what_was_copied_in)
     gpb_test_device_open (&device, "fake", 0, 1, true);
     float a [FLOATS], b [FLOATS], c [FLOATS];
     for (int index = 0; index < FLOATS; index++) {
-        a [index] = (float)index;
-        b [index] = 2 * (float)index;
+        a [index] = (float) index;
+        b [index] = 2 * (float) index;
     }
     gpb_memory_t *memory = gpb_test_device_memory (&device, GPB_MEMORY_DEVICE, 3 * sizeof a);
     gpb_test_device_write (&device, memory, 0, a, sizeof a);
@@ -61,7 +61,7 @@ START_TEST (test_a_kernel_adds_what_was_copied_in)
     ck_assert_uint_ge (times.end_ns, times.start_ns);
     gpb_test_device_read (&device, memory, 2 * sizeof a, c, sizeof c);
     for (int index = 0; index < FLOATS; index++)
-        ck_assert_float_eq (c [index], 3 * (float)index);
+        ck_assert_float_eq (c [index], 3 * (float) index);
     device.operations->unload (&module);
     device.operations->release (&memory);
     gpb_test_device_close (&device);
@@ -316,7 +316,7 @@ START_TEST (test_close_ends_what_would_never_end_and_its_notification_still_come
     device.operations->close (&device.context);
     s_expect_fault ("1 modules");
     uint64_t count = 0;
-    ck_assert_int_eq (read (device.notify_fds [0], &count, sizeof count), (int)sizeof count);
+    ck_assert_int_eq (read (device.notify_fds [0], &count, sizeof count), (int) sizeof count);
     ck_assert_uint_eq (count, 1);
     gpb_backends_destroy (&device.backends);
 }

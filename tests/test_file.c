@@ -48,7 +48,7 @@ s_assert_content (const char *path, const void *data, size_t size)
     ck_assert_msg (file != NULL, "%s", error.text);
     ck_assert_uint_eq (gpb_file_size (file), size);
     ck_assert_mem_eq (gpb_file_data (file), data, size);
-    ck_assert_uint_eq ((uintptr_t)gpb_file_data (file) % 128, 0);
+    ck_assert_uint_eq ((uintptr_t) gpb_file_data (file) % 128, 0);
     gpb_file_destroy (&file);
     ck_assert_ptr_null (file);
 }
@@ -79,7 +79,7 @@ START_TEST (test_a_pipe_is_read_to_its_end)
     if (child == 0) {
         close (ends [0]);
         for (int times = 0; times < 3; times++)
-            if (write (ends [1], block, sizeof block) != (ssize_t)sizeof block)
+            if (write (ends [1], block, sizeof block) != (ssize_t) sizeof block)
                 _exit (1);
         _exit (0);
     }

@@ -529,7 +529,7 @@ START_TEST (test_no_cut_or_mangled_definition_crashes)
             text [round] = 0;
         else
             for (int change = 0; change < 3; change++)
-                text [(size_t)rand () % (sizeof text - 1)] = (char)(rand () % 255 + 1);
+                text [(size_t) rand () % (sizeof text - 1)] = (char) (rand () % 255 + 1);
         gpb_error_t error = { GPB_OK, "" };
         gpb_kernel_t *kernel = gpb_kernel_parse (text, s_source, &error);
         if (kernel)

@@ -137,7 +137,7 @@ s_check_copies (gpb_test_device_t *device, gpb_memory_kind_t from, gpb_memory_ki
     gpb_error_t error = { GPB_OK, "" };
     unsigned char pattern [512], back [512], around [512];
     for (size_t index = 0; index < sizeof pattern; index++)
-        pattern [index] = (unsigned char)(index * 7 + 1);
+        pattern [index] = (unsigned char) (index * 7 + 1);
     memset (around, 0xEE, sizeof around);
     gpb_memory_t *source = gpb_test_device_memory (device, from, sizeof pattern);
     gpb_memory_t *target = gpb_test_device_memory (device, to, sizeof pattern);
@@ -187,10 +187,10 @@ START_TEST (test_kernels_and_host_see_the_same_mapped_memory)
     gpb_memory_t *memory = gpb_test_device_memory (&device, GPB_MEMORY_MAPPED, 3 * FLOATS * 4);
     void *address, *again;
     ck_assert_ok (device.operations->address (memory, &address, &error));
-    ck_assert_uint_eq ((uintptr_t)address % GPB_MEMORY_ALIGNMENT, 0);
+    ck_assert_uint_eq ((uintptr_t) address % GPB_MEMORY_ALIGNMENT, 0);
     float *floats = address;
     for (int index = 0; index < 2 * FLOATS; index++)
-        floats [index] = (float)index;
+        floats [index] = (float) index;
     gpb_module_t *module;
     gpb_function_t *function = gpb_test_device_function (&device, s_source, "add", &module);
     //  An offset that no device's base address alignment would let pass for a sub-buffer.
@@ -200,7 +200,7 @@ START_TEST (test_kernels_and_host_see_the_same_mapped_memory)
                                           gpb_test_i32 (FLOATS) };
     s_run (&device, &(gpb_launch_t){ function, 1, { FLOATS }, { 0 }, arguments, 4 });
     for (int index = 0; index < FLOATS; index++)
-        ck_assert_float_eq (floats [2 * FLOATS + index], (float)(2 * index + FLOATS));
+        ck_assert_float_eq (floats [2 * FLOATS + index], (float) (2 * index + FLOATS));
     ck_assert_ok (device.operations->address (memory, &again, &error));
     ck_assert_ptr_eq (address, again);
     device.operations->unload (&module);
@@ -222,7 +222,7 @@ START_TEST (test_wrapped_memory_is_used_in_place)
     ck_assert_ok (device.operations->wrap (device.context, input, 1 << 20, GPB_ACCESS_READ_ONLY,
                                            &wrapped, &error));
     for (int index = 0; index < FLOATS; index++)
-        input [index] = (float)index;
+        input [index] = (float) index;
     gpb_module_t *module;
     gpb_function_t *function = gpb_test_device_function (&device, s_source, "add", &module);
     const gpb_argument_t arguments [] = { gpb_test_memory (wrapped, 0),
@@ -232,14 +232,14 @@ START_TEST (test_wrapped_memory_is_used_in_place)
     void *address;
     ck_assert_ok (device.operations->address (output, &address, &error));
     for (int index = 0; index < FLOATS; index++)
-        ck_assert_float_eq (((float *)address) [index], 2 * (float)index);
+        ck_assert_float_eq (((float *) address) [index], 2 * (float) index);
 
     //  A part of it that starts where the device lets a sub-buffer start, and one that does not.
     gpb_argument_t part [] = { gpb_test_memory (wrapped, 512), gpb_test_memory (wrapped, 0),
                                gpb_test_memory (output, 0), gpb_test_i32 (100) };
     s_run (&device, &(gpb_launch_t){ function, 1, { 100 }, { 0 }, part, 4 });
     for (int index = 0; index < 100; index++)
-        ck_assert_float_eq (((float *)address) [index], (float)(2 * index + 128));
+        ck_assert_float_eq (((float *) address) [index], (float) (2 * index + 128));
     part [0].offset = 12;
     const gpb_launch_t launch = { function, 1, { 100 }, { 0 }, part, 4 };
     ck_assert_refused (device.operations->launch (device.context, 0, &launch, GPB_NOTIFY_NOT, NULL,
@@ -277,7 +277,7 @@ START_TEST (test_too_much_memory_is_refused_with_what_there_is)
     gpb_test_device_open (&device, "opencl", 0, 1, false);
     gpb_memory_t *memory;
     for (int kind = GPB_MEMORY_DEVICE; kind <= GPB_MEMORY_MAPPED; kind++) {
-        ck_assert_refused (device.operations->allocate (device.context, (gpb_memory_kind_t)kind,
+        ck_assert_refused (device.operations->allocate (device.context, (gpb_memory_kind_t) kind,
                                                         GPB_ACCESS_READ_WRITE,
                                                         device.info->max_allocation + 1, &memory,
                                                         &error),
@@ -315,10 +315,10 @@ START_TEST (test_without_svm_memory_is_the_devices_own)
     memory = gpb_test_device_memory (&device, GPB_MEMORY_DEVICE, 8 * FLOATS);
     void *address;
     ck_assert_ok (device.operations->address (host, &address, &error));
-    ck_assert_uint_eq ((uintptr_t)address % GPB_MEMORY_ALIGNMENT, 0);
+    ck_assert_uint_eq ((uintptr_t) address % GPB_MEMORY_ALIGNMENT, 0);
     memset (address, 0, 4 * FLOATS);
     for (int index = 0; index < FLOATS; index++)
-        ((float *)address) [index] = (float)index;
+        ((float *) address) [index] = (float) index;
     gpb_event_t *event = NULL;
     gpb_place_t host_place = { host, 0, NULL }, place = { memory, 0, NULL };
     ck_assert_ok (device.operations->copy (device.context, 0, &place, &host_place, 4 * FLOATS,
@@ -329,7 +329,7 @@ START_TEST (test_without_svm_memory_is_the_devices_own)
                                            GPB_NOTIFY, &event, &error));
     ck_assert_ok (gpb_test_device_wait (&device, 0, &event, NULL, &error));
     for (int index = 0; index < FLOATS; index++)
-        ck_assert_float_eq (((float *)address) [index], (float)index);
+        ck_assert_float_eq (((float *) address) [index], (float) index);
     gpb_place_t plain = { NULL, 0, &byte };
     ck_assert_refused (device.operations->copy (device.context, 0, &host_place, &plain, 1,
                                                 GPB_NOTIFY, &event, &error),
@@ -345,7 +345,7 @@ START_TEST (test_without_svm_memory_is_the_devices_own)
     float back [900];
     gpb_test_device_read (&device, memory, 4096, back, sizeof back);
     for (int index = 0; index < 900; index++)
-        ck_assert_float_eq (back [index], 2 * (float)index);
+        ck_assert_float_eq (back [index], 2 * (float) index);
     arguments [1].memory = host;
     gpb_launch_t launch = { function, 1, { 900 }, { 0 }, arguments, 4 };
     ck_assert_refused (device.operations->launch (device.context, 0, &launch, GPB_NOTIFY, &event,
@@ -475,7 +475,7 @@ START_TEST (test_a_binary_is_built_again_and_checks_arguments_as_its_source_did)
     gpb_memory_t *memory = gpb_test_device_memory (&device, GPB_MEMORY_DEVICE, 4 * FLOATS);
     float floats [FLOATS];
     for (int index = 0; index < FLOATS; index++)
-        floats [index] = (float)index;
+        floats [index] = (float) index;
     gpb_test_device_write (&device, memory, 0, floats, sizeof floats);
     gpb_argument_t arguments [] = { gpb_test_memory (memory, 0), gpb_test_memory (memory, 0),
                                     gpb_test_memory (memory, 0), gpb_test_i32 (FLOATS) };
@@ -483,7 +483,7 @@ START_TEST (test_a_binary_is_built_again_and_checks_arguments_as_its_source_did)
     s_run (&device, &launch);
     gpb_test_device_read (&device, memory, 0, floats, sizeof floats);
     for (int index = 0; index < FLOATS; index++)
-        ck_assert_float_eq (floats [index], 2 * (float)index);
+        ck_assert_float_eq (floats [index], 2 * (float) index);
 
     //  Eight bytes that are no handle: a driver that saw them would read there.
     arguments [1] =
@@ -502,7 +502,7 @@ START_TEST (test_a_binary_is_built_again_and_checks_arguments_as_its_source_did)
         ck_assert_ptr_null (module);
     }
     code.size = size;
-    ((unsigned char *)data) [size / 2] ^= 1;
+    ((unsigned char *) data) [size / 2] ^= 1;
     ck_assert_refused (device.operations->build (device.context, &code, &module, &error),
                        GPB_INVALID_ARGUMENT, "it was changed");
     gpb_free (data);
@@ -559,12 +559,12 @@ START_TEST (test_work_items_of_one_two_and_three_dimensions_are_where_they_shoul
         memcpy (launch.local, locals [index], sizeof launch.local);
         memset (address, 0xFF, 4000);
         s_run (&device, &launch);
-        int total = (int)(sizes [index][0] * sizes [index][1] * sizes [index][2]);
+        int total = (int) (sizes [index][0] * sizes [index][1] * sizes [index][2]);
         for (int at = 0; at < total; at++)
             ck_assert_int_eq (found [at] % 1000, at);
         ck_assert_int_eq (found [total], -1);
         if (locals [index][0])
-            ck_assert_int_eq (found [0] / 1000, (int)locals [index][0]);
+            ck_assert_int_eq (found [0] / 1000, (int) locals [index][0]);
     }
     device.operations->unload (&module);
     device.operations->release (&memory);
@@ -590,12 +590,13 @@ START_TEST (test_a_local_size_of_the_backends_choice_wastes_neither_lanes_nor_co
         for (size_t index = 0; index < sizeof sizes / sizeof sizes [0]; index++) {
             const gpb_argument_t argument = gpb_test_memory (memory, 0);
             s_run (&device, &(gpb_launch_t){ function, 1, { sizes [index] }, { 0 }, &argument, 1 });
-            uint64_t local = (uint64_t) * (int *)address;
+            uint64_t local = (uint64_t) * (int *) address;
             ck_assert_uint_eq (sizes [index] % local, 0);
             if (sizes [index] >= 1000000)
                 ck_assert_uint_ge (local, 101);
             else
-                ck_assert_uint_ge (sizes [index] / local, 2 * (uint64_t)device.info->compute_units);
+                ck_assert_uint_ge (sizes [index] / local,
+                                   2 * (uint64_t) device.info->compute_units);
         }
         device.operations->unload (&module);
         device.operations->release (&memory);
@@ -683,7 +684,7 @@ START_TEST (test_a_launch_that_does_not_fit_is_refused_before_the_driver_sees_it
                                       { cases [index].local },
                                       cases [index].arguments,
                                       cases [index].count };
-        gpb_event_t *event = (gpb_event_t *)&error;
+        gpb_event_t *event = (gpb_event_t *) &error;
         ck_assert_refused (device.operations->launch (device.context, 0, &launch, GPB_NOTIFY,
                                                       &event, &error),
                            GPB_INVALID_ARGUMENT, cases [index].part);
@@ -765,14 +766,14 @@ START_TEST (test_each_command_that_asks_notifies_once_also_without_an_event)
             struct pollfd item = { device.notify_fds [stream], POLLIN, 0 };
             ck_assert_int_eq (poll (&item, 1, 30000), 1);
             uint64_t count = 0;
-            ck_assert_int_eq (read (item.fd, &count, sizeof count), (int)sizeof count);
+            ck_assert_int_eq (read (item.fd, &count, sizeof count), (int) sizeof count);
             found [stream] += count;
         }
     for (unsigned stream = 0; stream < STREAMS; stream++) {
         void *address;
         ck_assert_uint_eq (found [stream], expected [stream]);
         ck_assert_ok (device.operations->address (memory [stream], &address, &error));
-        ck_assert_int_eq (*(int *)address, COMMANDS);
+        ck_assert_int_eq (*(int *) address, COMMANDS);
         device.operations->unload (&module [stream]);
         device.operations->release (&memory [stream]);
     }
@@ -931,7 +932,7 @@ START_TEST (test_a_hundred_programs_start_work_and_exit)
         pid_t child = fork ();
         ck_assert_int_ge (child, 0);
         if (child == 0) {
-            execl ("/proc/self/exe", "test_opencl", "work", (char *)NULL);
+            execl ("/proc/self/exe", "test_opencl", "work", (char *) NULL);
             _exit (127);
         }
         int status;

@@ -128,13 +128,13 @@ s_kernel (void)
     gpb__v1__kernel__init (&kernel);
     for (size_t index = 0; index < 4; index++) {
         gpb__v1__parameter__init (&parameters [index]);
-        parameters [index].name = (char *)facts [index][0];
-        parameters [index].direction = (char *)facts [index][1];
-        parameters [index].type = (char *)facts [index][2];
-        parameters [index].count = (char *)facts [index][3];
+        parameters [index].name = (char *) facts [index][0];
+        parameters [index].direction = (char *) facts [index][1];
+        parameters [index].type = (char *) facts [index][2];
+        parameters [index].count = (char *) facts [index][3];
         pointers [index] = &parameters [index];
     }
-    kernel.id = (char *)"mix";
+    kernel.id = (char *) "mix";
     kernel.parameters = pointers;
     kernel.n_parameters = 4;
     return &kernel;

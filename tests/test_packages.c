@@ -85,7 +85,7 @@ s_random (void)
 static float
 s_random_float (void)
 {
-    return (float)(s_random () >> 40) / 8388608.0F - 1.0F;
+    return (float) (s_random () >> 40) / 8388608.0F - 1.0F;
 }
 
 static void *
@@ -110,7 +110,7 @@ s_bytes (size_t count)
 {
     uint8_t *values = s_memory (count, 1);
     for (size_t index = 0; index < count; index++)
-        values [index] = (uint8_t)s_random ();
+        values [index] = (uint8_t) s_random ();
     return values;
 }
 
@@ -131,7 +131,7 @@ s_check_same (gpb_reply_t *reply, size_t index, const void *expected, size_t cou
 {
     const char *data = s_result (reply, index, count * size);
     for (size_t at = 0; at < count; at++)
-        ck_assert_msg (memcmp (data + at * size, (const char *)expected + at * size, size) == 0,
+        ck_assert_msg (memcmp (data + at * size, (const char *) expected + at * size, size) == 0,
                        "element %zu of %zu differs", at, count);
 }
 
@@ -140,9 +140,9 @@ s_check_close (gpb_reply_t *reply, size_t index, const gpb_reference_t *expected
 {
     const float *data = s_result (reply, index, count * sizeof (float));
     for (size_t at = 0; at < count; at++)
-        ck_assert_msg (fabs ((double)data [at] - expected [at].value) <= expected [at].bound,
+        ck_assert_msg (fabs ((double) data [at] - expected [at].value) <= expected [at].bound,
                        "element %zu of %zu is %.9g instead of %.9g, and may be off by %.3g", at,
-                       count, (double)data [at], expected [at].value, expected [at].bound);
+                       count, (double) data [at], expected [at].value, expected [at].bound);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ s_vector_add (const s_shape_t *shape, const s_local_t *local)
     gpb_request_in (request, a, n * sizeof (float));
     gpb_request_in (request, b, n * sizeof (float));
     gpb_request_out (request, 0);
-    gpb_request_i32 (request, (int32_t)n);
+    gpb_request_i32 (request, (int32_t) n);
     gpb_reply_t *reply = s_call (request);
     s_check_same (reply, 0, c, n, sizeof (float));
     gpb_reply_destroy (&reply);
@@ -217,14 +217,14 @@ s_sobel (const s_shape_t *shape, const s_local_t *local)
     uint8_t *pixels = s_bytes (size);
     //  Noise is steep everywhere; half of the picture has only the slopes that a byte does not cap.
     for (size_t at = size / 2; at < size; at++)
-        pixels [at] = (uint8_t)(pixels [at] % 48);
+        pixels [at] = (uint8_t) (pixels [at] % 48);
     uint8_t *edges = s_bytes (width * height);
     gpb_reference_sobel (edges, pixels, width, height);
     gpb_request_t *request = s_execute ("sobel", local);
     gpb_request_in (request, pixels, size);
     gpb_request_out (request, 0);
-    gpb_request_u32 (request, (uint32_t)width);
-    gpb_request_u32 (request, (uint32_t)height);
+    gpb_request_u32 (request, (uint32_t) width);
+    gpb_request_u32 (request, (uint32_t) height);
     gpb_reply_t *reply = s_call (request);
     s_check_same (reply, 0, edges, width * height, 1);
     gpb_reply_destroy (&reply);
@@ -236,16 +236,16 @@ static void
 s_gaussian_blur (const s_shape_t *shape, const s_local_t *local)
 {
     size_t width = shape->x, height = shape->y;
-    uint32_t radius = (uint32_t)(s_random () % 9);
-    float sigma = 0.5F + (float)(s_random () % 64) / 16.0F;
+    uint32_t radius = (uint32_t) (s_random () % 9);
+    float sigma = 0.5F + (float) (s_random () % 64) / 16.0F;
     uint8_t *pixels = s_bytes (width * height);
     gpb_reference_t *blurred = s_memory (width * height, sizeof *blurred);
     gpb_reference_gaussian_blur (blurred, pixels, width, height, radius, sigma);
     gpb_request_t *request = s_execute ("gaussian_blur", local);
     gpb_request_in (request, pixels, width * height);
     gpb_request_out (request, 0);
-    gpb_request_u32 (request, (uint32_t)width);
-    gpb_request_u32 (request, (uint32_t)height);
+    gpb_request_u32 (request, (uint32_t) width);
+    gpb_request_u32 (request, (uint32_t) height);
     gpb_request_u32 (request, radius);
     gpb_request_f32 (request, sigma);
     gpb_reply_t *reply = s_call (request);
@@ -276,10 +276,10 @@ s_reduce (const s_shape_t *shape, const s_local_t *local)
 {
     size_t n = shape->x;
     float *values = s_memory (n, sizeof (float));
-    float sum = (float)(s_random () % 1000);
+    float sum = (float) (s_random () % 1000);
     float expected = sum;
     for (size_t index = 0; index < n; index++) {
-        values [index] = (float)(int)(s_random () % 64 + 1);
+        values [index] = (float) (int) (s_random () % 64 + 1);
         expected += values [index];
     }
     ck_assert_float_lt (expected, 16777216.0F);
@@ -296,7 +296,7 @@ s_histogram (const s_shape_t *shape, const s_local_t *local)
     uint8_t *values = s_bytes (n);
     uint32_t bins [256];
     for (size_t bin = 0; bin < 256; bin++)
-        bins [bin] = (uint32_t)(s_random () % 100);
+        bins [bin] = (uint32_t) (s_random () % 100);
     gpb_request_t *request = s_execute ("histogram", local);
     gpb_request_in (request, values, n);
     gpb_request_in (request, bins, sizeof bins);
@@ -319,9 +319,9 @@ s_matmul_of (size_t m, size_t n, size_t k, const s_local_t *local)
     gpb_request_in (request, a, m * k * sizeof (float));
     gpb_request_in (request, b, k * n * sizeof (float));
     gpb_request_out (request, 0);
-    gpb_request_u32 (request, (uint32_t)m);
-    gpb_request_u32 (request, (uint32_t)n);
-    gpb_request_u32 (request, (uint32_t)k);
+    gpb_request_u32 (request, (uint32_t) m);
+    gpb_request_u32 (request, (uint32_t) n);
+    gpb_request_u32 (request, (uint32_t) k);
     gpb_reply_t *reply = s_call (request);
     s_check_close (reply, 0, c, m * n);
     gpb_reply_destroy (&reply);
@@ -343,14 +343,14 @@ s_mandelbrot (const s_shape_t *shape, const s_local_t *local)
 {
     size_t width = shape->x, height = shape->y;
     float left = -2.0F, top = 1.25F;
-    float step = 3.0F / (float)(width + 1);
-    uint32_t limit = (uint32_t)(s_random () % 300);
+    float step = 3.0F / (float) (width + 1);
+    uint32_t limit = (uint32_t) (s_random () % 300);
     uint32_t *iterations = s_memory (width * height, sizeof *iterations);
     gpb_reference_mandelbrot (iterations, width, height, left, top, step, limit);
     gpb_request_t *request = s_execute ("mandelbrot", local);
     gpb_request_out (request, 0);
-    gpb_request_u32 (request, (uint32_t)width);
-    gpb_request_u32 (request, (uint32_t)height);
+    gpb_request_u32 (request, (uint32_t) width);
+    gpb_request_u32 (request, (uint32_t) height);
     gpb_request_f32 (request, left);
     gpb_request_f32 (request, top);
     gpb_request_f32 (request, step);
@@ -378,7 +378,7 @@ s_nbody (const s_shape_t *shape, const s_local_t *local)
     gpb_request_in (request, velocities, 4 * n * sizeof (float));
     gpb_request_out (request, 0);
     gpb_request_out (request, 0);
-    gpb_request_u32 (request, (uint32_t)n);
+    gpb_request_u32 (request, (uint32_t) n);
     gpb_request_f32 (request, time_step);
     gpb_request_f32 (request, softening);
     gpb_reply_t *reply = s_call (request);
@@ -502,8 +502,8 @@ START_TEST (test_a_million_floats_add_up_as_specified)
     float *a = s_memory (N, sizeof (float));
     float *b = s_memory (N, sizeof (float));
     for (size_t index = 0; index < N; index++) {
-        a [index] = (float)index;
-        b [index] = 2 * (float)index;
+        a [index] = (float) index;
+        b [index] = 2 * (float) index;
     }
     s_start ();
     gpb_request_t *request = s_execute ("vector_add", &(s_local_t){ 1, { 256 } });
@@ -515,7 +515,7 @@ START_TEST (test_a_million_floats_add_up_as_specified)
     const float *c = s_result (reply, 0, N * sizeof (float));
     for (size_t index = 0; index < N; index++)
         ck_assert_msg (fabsf (c [index] - (a [index] + b [index])) <= 0.001F, "%zu: %g", index,
-                       (double)c [index]);
+                       (double) c [index]);
     gpb_reply_destroy (&reply);
     s_stop ();
     free (a);
@@ -564,8 +564,8 @@ START_TEST (test_sobel_in_tiles_is_sobel_of_the_whole)
 {
     enum { WIDTH = 100, HEIGHT = 70, PITCH = WIDTH + 2, TILE = 33 };
     s_state = 2;
-    uint8_t *pixels = s_bytes ((size_t)PITCH * (HEIGHT + 2));
-    uint8_t *edges = s_bytes ((size_t)WIDTH * HEIGHT);
+    uint8_t *pixels = s_bytes ((size_t) PITCH * (HEIGHT + 2));
+    uint8_t *edges = s_bytes ((size_t) WIDTH * HEIGHT);
     gpb_reference_sobel (edges, pixels, WIDTH, HEIGHT);
     s_start ();
     for (size_t top = 0; top < HEIGHT; top += TILE)
@@ -578,8 +578,8 @@ START_TEST (test_sobel_in_tiles_is_sobel_of_the_whole)
             gpb_request_t *request = gpb_request_execute ("sobel");
             gpb_request_in (request, tile, (width + 2) * (height + 2));
             gpb_request_out (request, 0);
-            gpb_request_u32 (request, (uint32_t)width);
-            gpb_request_u32 (request, (uint32_t)height);
+            gpb_request_u32 (request, (uint32_t) width);
+            gpb_request_u32 (request, (uint32_t) height);
             gpb_reply_t *reply = s_call (request);
             const uint8_t *data = s_result (reply, 0, width * height);
             for (size_t y = 0; y < height; y++)
@@ -607,7 +607,7 @@ START_TEST (test_every_word_of_the_prelude_means_what_it_says)
     float total = 0.5F, expected_total = total;
     for (uint32_t index = 0; index < N; index++) {
         values [index] = 3 * index + 1;
-        expected_total += (float)values [index];
+        expected_total += (float) values [index];
     }
     uint32_t expected_odd = odd;
     for (uint32_t index = 0; index < N; index++) {

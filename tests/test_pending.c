@@ -19,13 +19,13 @@ START_TEST (test_what_is_pending_is_found_and_leaves_in_the_order_of_deadlines)
     gpb_pending_t pending = { 0 };
     srand (5);
     for (int round = 0; round < 20000; round++) {
-        size_t index = (size_t)rand () % S_RECORDS;
+        size_t index = (size_t) rand () % S_RECORDS;
         gpb_reply_t *record = &records [index];
         if (inside [index])
             gpb_pending_remove (&pending, record);
         else {
             record->id = 1 + index;
-            record->deadline_ns = (uint64_t)rand () % 100;
+            record->deadline_ns = (uint64_t) rand () % 100;
             ck_assert_ok (gpb_pending_insert (&pending, record, &error));
         }
         inside [index] = !inside [index];

@@ -18,25 +18,26 @@ static const char s_add [] = "id = \"add\"; source = \"add.c\"; parameters = (" 
                                                                       "") "); global = [ \"n\" ]; "
                                                                           "local = [ 64 ];";
 
-static const char s_free [] = "id = \"free\"; source = \"free.c\"; parameters = (" PARAMETER (
-    "x", "inout",
-    "u8", "count = \"global_size_0 * global_size_1\";") "," PARAMETER ("f", "scalar", "f32",
-                                                                       "minimum = 0; maximum = "
-                                                                       "2.5;") "," PARAMETER ("k",
-                                                                                              "scal"
-                                                                                              "ar",
-                                                                                              "i64",
-                                                                                              "mini"
-                                                                                              "mum "
-                                                                                              "= "
-                                                                                              "-5; "
-                                                                                              "maxi"
-                                                                                              "mum "
-                                                                                              "= "
-                                                                                              "9;") "," PARAMETER ("u",
-                                                                                                                   "scalar",
-                                                                                                                   "u64",
-                                                                                                                   "maximum = 100;") "); global = [ 4, 4 ]; global_free = true; local = [ 8, 8 ]; shared = \"u * 16\";";
+static const char s_free [] =
+    "id = \"free\"; source = \"free.c\"; parameters = (" PARAMETER ("x", "inout", "u8", "count = \"global_size_0 * global_size_1\";") "," PARAMETER (
+        "f", "scalar", "f32",
+        "minimum = 0; maximum = "
+        "2.5;") "," PARAMETER ("k",
+                               "scal"
+                               "ar",
+                               "i64",
+                               "mini"
+                               "mum "
+                               "= "
+                               "-5; "
+                               "maxi"
+                               "mum "
+                               "= "
+                               "9;") "," PARAMETER ("u", "scalar", "u64",
+                                                    "maximum = 100;") "); global = [ 4, 4 ]; "
+                                                                      "global_free = true; local = "
+                                                                      "[ 8, 8 ]; shared = \"u * "
+                                                                      "16\";";
 
 static const char s_wide [] = "id = \"wide\"; source = \"wide.c\"; parameters = (" PARAMETER (
     "x", "in", "f64",
@@ -167,7 +168,7 @@ START_TEST (test_every_argument_of_the_wrong_kind_type_or_size_is_refused)
         { in, out, in, "argument 2, n: is scalar and takes a scalar, and a payload was given" },
         { in, out, out, "argument 2, n: is scalar and takes a scalar, and an output was given" },
         { in, out, s_bytes (GPB_VALUE_BUFFER, 400), "takes a scalar, and a buffer was given" },
-        { s_bytes ((gpb_value_kind_t)77, 0), out, n, "and nothing that is known was given" },
+        { s_bytes ((gpb_value_kind_t) 77, 0), out, n, "and nothing that is known was given" },
         { in, out, s_i64 (100), "argument 2, n: is i32, and i64 was given" },
         { in, out, s_f32 (100), "argument 2, n: is i32, and f32 was given" },
         { in, out, s_i32 (-1),

@@ -34,7 +34,7 @@ typedef struct {
 static s_nvrtc_t s_nvrtc;
 
 //  A function pointer out of dlsym's void pointer, as POSIX has it.
-#define s_symbol(member, name) *(void **)&s_nvrtc.member = dlsym (s_nvrtc.library, name)
+#define s_symbol(member, name) *(void **) &s_nvrtc.member = dlsym (s_nvrtc.library, name)
 
 static bool
 s_nvrtc_open (void)

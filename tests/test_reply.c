@@ -21,11 +21,11 @@ s_message (gpb_message_t *message, const size_t *sizes, size_t count, uint32_t f
     for (size_t index = 0; index <= count; index++) {
         gpb__v1__result__init (&results [index]);
         results [index].value_case = GPB__V1__RESULT__VALUE_FRAME;
-        results [index].frame = first_frame + (uint32_t)index;
+        results [index].frame = first_frame + (uint32_t) index;
         list [index] = &results [index];
     }
     results [count].value_case = GPB__V1__RESULT__VALUE_INLINE;
-    results [count].inline_.data = (uint8_t *)"inline";
+    results [count].inline_.data = (uint8_t *) "inline";
     results [count].inline_.len = 6;
     Gpb__V1__ExecuteReply execute = GPB__V1__EXECUTE_REPLY__INIT;
     execute.n_results = count + 1;
@@ -41,7 +41,7 @@ s_message (gpb_message_t *message, const size_t *sizes, size_t count, uint32_t f
     for (size_t index = 0; index < count; index++) {
         zmq_msg_t frame;
         zmq_msg_init_size (&frame, sizes [index]);
-        memset (zmq_msg_data (&frame), 'a' + (int)index, sizes [index]);
+        memset (zmq_msg_data (&frame), 'a' + (int) index, sizes [index]);
         ck_assert_ok (gpb_message_add (message, &frame, &error));
         zmq_msg_close (&frame);
     }
@@ -61,9 +61,9 @@ START_TEST (test_results_are_aligned_whatever_frame_they_came_in)
         const char *data = gpb_reply_result (reply, index, &size);
         ck_assert_uint_eq (size, sizes [index]);
         ck_assert_ptr_nonnull (data);
-        ck_assert_uint_eq ((uintptr_t)data % _Alignof(max_align_t), 0);
+        ck_assert_uint_eq ((uintptr_t) data % _Alignof(max_align_t), 0);
         for (size_t at = 0; at < size; at++)
-            ck_assert_int_eq (data [at], 'a' + (int)index);
+            ck_assert_int_eq (data [at], 'a' + (int) index);
     }
     size_t size;
     ck_assert_mem_eq (gpb_reply_result (reply, 5, &size), "inline", 6);
@@ -110,13 +110,13 @@ START_TEST (test_an_address_of_another_process_is_none)
 {
     static int here;
     Gpb__V1__MapReply map = GPB__V1__MAP_REPLY__INIT;
-    map.address = (uint64_t)(uintptr_t)&here;
+    map.address = (uint64_t) (uintptr_t) &here;
     Gpb__V1__Reply header = GPB__V1__REPLY__INIT;
     header.version = 1;
     header.body_case = GPB__V1__REPLY__BODY_MAP;
     header.map = &map;
     for (int other = 0; other < 2; other++) {
-        map.process = (uint64_t)getpid () + (uint64_t)other;
+        map.process = (uint64_t) getpid () + (uint64_t) other;
         gpb_message_t message;
         gpb_message_init (&message);
         ck_assert_ok (gpb_codec_pack (&header.base, &message.header, &error));

@@ -14,8 +14,8 @@ static gpb_error_t error;
 static void
 s_count_free (void *data, void *hint)
 {
-    (void)data;
-    ++*(int *)hint;
+    (void) data;
+    ++*(int *) hint;
 }
 
 START_TEST (test_an_execute_request_is_packed_as_it_was_written)

@@ -76,7 +76,7 @@ START_TEST (test_memory_that_runs_out_is_said_and_nothing_is_printed)
         gpb_table_t *table = gpb_table_new ("A B");
         makes = gpb_alloc_fail (-1, 0);
         gpb_table_destroy (&table);
-        gpb_alloc_fail ((int64_t)after, 0);
+        gpb_alloc_fail ((int64_t) after, 0);
         ck_assert_ptr_null (gpb_table_new ("A B"));
     }
     ck_assert_uint_ge (makes, 4);

@@ -16,6 +16,7 @@
 #include "gpb_backends.h"
 #include "gpb_broker.h"
 #include "gpb_device.h"
+#include "gpb_log.h"
 #include "gpb_placement.h"
 #include "gpb_service.h"
 
@@ -55,7 +56,8 @@ s_introduce (self_t *self, unsigned index, gpb_error_t *error)
     if (status && streq (status, "OK"))
         told = gpb_pipe_ask (self->broker, error, "DEVICE", number, text, NULL);
     else {
-        zsys_warning ("device %u is lost: %s", index, text ? text : "interrupted");
+        gpb_log (self->config, GPB_LOG_WARNING, "device %u is lost: %s", index,
+                 text ? text : "interrupted");
         zactor_destroy (&self->devices [index]);
         told =
             gpb_pipe_ask (self->broker, error, "LOST", number, text ? text : "interrupted", NULL);
@@ -82,13 +84,17 @@ s_start (self_t *self, gpb_error_t *error)
         return error->status;
     unsigned count = gpb_backends_devices (backends);
     if (count > GPB_PLACEMENT_DEVICES_MAX) {
-        zsys_warning ("%u devices: a node serves the first %d", count, GPB_PLACEMENT_DEVICES_MAX);
+        gpb_log (self->config, GPB_LOG_WARNING, "%u devices: a node serves the first %d", count,
+                 GPB_PLACEMENT_DEVICES_MAX);
         count = GPB_PLACEMENT_DEVICES_MAX;
     }
     const char *notices [NOTICES_MAX + 1] = { NULL };
-    for (unsigned number = 0; number < NOTICES_MAX; number++)
-        if (!(notices [number] = gpb_backends_notice_peek (backends, number)))
+    for (unsigned number = 0; number < NOTICES_MAX; number++) {
+        notices [number] = gpb_backends_notice_peek (backends, number);
+        if (!notices [number])
             break;
+        gpb_log (self->config, GPB_LOG_INFO, "%s", notices [number]);
+    }
     gpb_broker_args_t args = { .config = self->config, .devices = count, .notices = notices };
     self->broker = zactor_new (gpb_broker, &args);
     s_start_devices (self, count);

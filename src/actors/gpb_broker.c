@@ -20,6 +20,7 @@
 #include "gpb_clock.h"
 #include "gpb_describe.h"
 #include "gpb_lease.h"
+#include "gpb_log.h"
 #include "gpb_placement.h"
 #include "gpb_registration.h"
 #include "gpb_report.h"
@@ -648,6 +649,10 @@ s_start (self_t *self)
     char *default_path = path [0] ? NULL : gpb_kernels_default_path ();
     self->kernels = gpb_kernels_new (default_path ? default_path : path, error);
     gpb_free (default_path);
+    const char *notice;
+    for (size_t index = 0; self->kernels && (notice = gpb_kernels_notice (self->kernels, index));
+         index++)
+        gpb_log (self->config, GPB_LOG_WARNING, "%s", notice);
     if (self->kernels)
         self->book = gpb_book_new (error);
     if (self->book)
@@ -665,6 +670,7 @@ s_drop_ended (self_t *self)
 {
     gpb_connection_t *ended;
     while ((ended = gpb_router_ended (self->router))) {
+        gpb_log (self->config, GPB_LOG_DEBUG, "connection %" PRIu64 " has ended", ended->number);
         gpb_entry_t *entry;
         while ((entry = gpb_book_of_client (ended))) {
             gpb_book_orphan (entry);

@@ -30,7 +30,7 @@
 #define TIME_MAX_MS 604800000
 
 //  NULL where the text is right, else what would be.
-typedef const char *(s_check_fn)(const char *text);
+typedef const char *(s_check_fn) (const char *text);
 
 typedef struct {
     const char *name;
@@ -226,10 +226,10 @@ static gpb_status_t
 s_set_text (gpb_config_t *self, int key, const char *text, gpb_error_t *error)
 {
     for (const char *at = text; *at; at++)
-        if (iscntrl ((unsigned char)*at))
+        if (iscntrl ((unsigned char) *at))
             return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                                   "%s holds the control character 0x%02x; plain text is wanted",
-                                  s_keys [key].name, (unsigned)(unsigned char)*at);
+                                  s_keys [key].name, (unsigned) (unsigned char) *at);
     const char *expected = s_keys [key].check ? s_keys [key].check (text) : NULL;
     if (expected)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s is %s, not \"%.200s\"",
@@ -246,12 +246,12 @@ static gpb_status_t
 s_set_number (gpb_config_t *self, int key, long long value, gpb_error_t *error)
 {
     const s_key_t *is = &s_keys [key];
-    if (value < 0 || (uint64_t)value < is->minimum || (uint64_t)value > is->maximum) {
+    if (value < 0 || (uint64_t) value < is->minimum || (uint64_t) value > is->maximum) {
         char got [32];
         snprintf (got, sizeof got, "%lld", value);
         return s_expected (is, got, error);
     }
-    self->values [key].number = (uint64_t)value;
+    self->values [key].number = (uint64_t) value;
     return GPB_OK;
 }
 
@@ -279,7 +279,7 @@ gpb_config_set (gpb_config_t *self, const char *name, const char *value, gpb_err
     char *end = NULL;
     errno = 0;
     long long number = strtoll (value, &end, 10);
-    if (!(isdigit ((unsigned char)value [0]) || value [0] == '-') || *end || errno)
+    if (!(isdigit ((unsigned char) value [0]) || value [0] == '-') || *end || errno)
         return s_expected (&s_keys [key], got, error);
     return s_set_number (self, key, number, error);
 }
@@ -411,7 +411,7 @@ s_help_add_key (const s_key_t *key)
         s_help_add ("[");
         for (const char *at = key->fallback; *at; at += strspn (at, " ")) {
             size_t size = strcspn (at, " ");
-            s_help_add ("%s \"%.*s\"", comma, (int)size, at);
+            s_help_add ("%s \"%.*s\"", comma, (int) size, at);
             comma = ",";
             at += size;
         }

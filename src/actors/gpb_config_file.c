@@ -19,7 +19,7 @@
 #include <string.h>
 
 //  Bytes of a configuration file: a hundred times what all keys with their help take.
-#define FILE_MAX_SIZE ((size_t)1024 * 1024)
+#define FILE_MAX_SIZE ((size_t) 1024 * 1024)
 
 //  The file's text with a NUL behind it.
 static gpb_status_t
@@ -93,7 +93,7 @@ s_is_integer (const char *token, size_t size)
 {
     bool hex = size > 2 && token [0] == '0' && (token [1] == 'x' || token [1] == 'X');
     for (size_t at = hex ? 2 : 0; at < size; at++)
-        if (!(hex ? isxdigit ((unsigned char)token [at]) : isdigit ((unsigned char)token [at])))
+        if (!(hex ? isxdigit ((unsigned char) token [at]) : isdigit ((unsigned char) token [at])))
             return false;
     return true;
 }
@@ -108,25 +108,25 @@ s_prepare (const char *path, const char *text, size_t size, char *target, gpb_er
     const char *at = text;
     while (*at) {
         const char *end = s_skip_inert (at);
-        bool number = end == at && isdigit ((unsigned char)*at);
+        bool number = end == at && isdigit ((unsigned char) *at);
         bool wide = false;
         if (end == at && *at == '@')
             return s_refuse (error, path, line,
                              "@include is not read; write all settings into one file");
         if (number) {
             //  A sign inside belongs to an exponent.
-            for (end++; isalnum ((unsigned char)*end) || *end == '.'
+            for (end++; isalnum ((unsigned char) *end) || *end == '.'
                         || ((*end == '-' || *end == '+') && (end [-1] | 32) == 'e');
                  end++)
                 ;
-            wide = s_is_integer (at, (size_t)(end - at));
+            wide = s_is_integer (at, (size_t) (end - at));
             errno = 0;
             if (wide && (strtoll (at, NULL, 0), errno))
                 return s_refuse (error, path, line, "%.*s is no number of 64 bits",
-                                 (int)(end - at < 100 ? end - at : 100), at);
+                                 (int) (end - at < 100 ? end - at : 100), at);
         }
-        else if (end == at && (isalpha ((unsigned char)*at) || *at == '*'))
-            while (isalnum ((unsigned char)*end) || *end == '-' || *end == '_' || *end == '*')
+        else if (end == at && (isalpha ((unsigned char) *at) || *at == '*'))
+            while (isalnum ((unsigned char) *end) || *end == '-' || *end == '_' || *end == '*')
                 end++;
         else if (end == at)
             end++;
@@ -138,7 +138,7 @@ s_prepare (const char *path, const char *text, size_t size, char *target, gpb_er
             *target++ = 'L';
     }
     *target = 0;
-    if ((size_t)(at - text) != size)
+    if ((size_t) (at - text) != size)
         return s_refuse (error, path, line, "a NUL byte; a configuration is plain text");
     return GPB_OK;
 }
@@ -164,7 +164,7 @@ s_join (const char *name, const config_setting_t *list, char **text_p, gpb_error
     size_t size = 1;
     int length = config_setting_length (list);
     for (int index = 0; index < length; index++) {
-        const config_setting_t *element = config_setting_get_elem (list, (unsigned)index);
+        const config_setting_t *element = config_setting_get_elem (list, (unsigned) index);
         if (config_setting_type (element) != CONFIG_TYPE_STRING)
             return gpb_config_expected (name, "one that holds something else", error);
         const char *word = config_setting_get_string (element);
@@ -245,7 +245,7 @@ s_parse (gpb_config_t *self, const char *path, const char *text, gpb_error_t *er
         config_setting_t *root = config_root_setting (&file);
         int length = config_setting_length (root);
         for (int index = 0; index < length && status == GPB_OK; index++) {
-            config_setting_t *setting = config_setting_get_elem (root, (unsigned)index);
+            config_setting_t *setting = config_setting_get_elem (root, (unsigned) index);
             status = s_set_setting (self, setting, error);
             if (status != GPB_OK)
                 gpb_error_prefix (error, "%s:%u: ", path, config_setting_source_line (setting));

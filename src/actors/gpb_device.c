@@ -22,6 +22,7 @@
 #include "gpb_clock.h"
 #include "gpb_describe.h"
 #include "gpb_job.h"
+#include "gpb_log.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -656,6 +657,8 @@ s_open (self_t *self, unsigned index)
         self->rentals = gpb_rentals_new (config, self->shared, error);
     if (!self->rentals)
         return;
+    gpb_log (config, GPB_LOG_INFO, "device %u: %s (%s)", index, self->shared->info.name,
+             self->shared->backend);
     self->workshop.shared = self->shared;
     self->workshop.rentals = self->rentals;
     self->node = gpb_node_name (config);
@@ -780,8 +783,9 @@ s_stop (self_t *self)
     //  What a kernel that never ends works with can never be given back, nor its context closed:
     //  both are left to the end of the process, which is the lesser evil beside waiting for ever.
     if (!is_idle) {
-        zsys_error ("device %u: a kernel did not end in time, and keeps its memory",
-                    self->shared->index);
+        gpb_log (self->config, GPB_LOG_ERROR,
+                 "device %u: a kernel did not end in time, and keeps its memory",
+                 self->shared->index);
         return;
     }
     for (uint32_t number = 0; self->jobs && number < JOBS_MAX; number++)

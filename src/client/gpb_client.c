@@ -147,8 +147,8 @@ s_expire (gpb_client_t *self, uint64_t now_ns)
         gpb_reply_answer (reply, GPB_DEADLINE_EXCEEDED,
                           was_sent ? "no answer within the request's %llu ms"
                                    : "no connection to the node within the request's %llu ms",
-                          (unsigned long long)((reply->expires_ns - reply->sent_ns)
-                                               / GPB_NS_PER_MS));
+                          (unsigned long long) ((reply->expires_ns - reply->sent_ns)
+                                                / GPB_NS_PER_MS));
         s_complete (self, reply);
         //  The node may still be at it, or it may not even have it yet (inproc, before it binds).
         if (was_sent)
@@ -180,8 +180,8 @@ s_flush (gpb_client_t *self)
         if (left_ms == 0)
             continue;
         gpb_error_t error;
-        gpb_status_t status =
-            gpb_request_pack (reply->request, reply->id, (uint32_t)left_ms, &self->message, &error);
+        gpb_status_t status = gpb_request_pack (reply->request, reply->id, (uint32_t) left_ms,
+                                                &self->message, &error);
         if (status == GPB_OK)
             status = gpb_message_send (&self->message, self->handle, &error);
         if (status == GPB_OK) {
@@ -233,7 +233,7 @@ s_next_event (gpb_client_t *self, uint16_t *event)
     zmq_msg_t frame;
     zmq_msg_init (&frame);
     bool found = false;
-    if (zmq_msg_recv (&frame, self->monitor, ZMQ_DONTWAIT) >= (int)sizeof *event) {
+    if (zmq_msg_recv (&frame, self->monitor, ZMQ_DONTWAIT) >= (int) sizeof *event) {
         memcpy (event, zmq_msg_data (&frame), sizeof *event);
         found = true;
     }
@@ -310,7 +310,7 @@ s_set_option (gpb_client_t *self, int option, int value)
 {
     int rc = zmq_setsockopt (self->handle, option, &value, sizeof value);
     assert (rc == 0);
-    (void)rc;
+    (void) rc;
 }
 
 //  An unlimited queue, since what may be in it is limited by S_IN_FLIGHT_MAX.
@@ -332,8 +332,8 @@ s_open (gpb_client_t *self, gpb_error_t *error)
     if (strncmp (self->endpoint, "inproc://", 9) != 0) {
         //  A name of its own even where this block of memory was a client before.
         char name [80];
-        snprintf (name, sizeof name, "inproc://gpb-client-%p-%llu", (void *)self,
-                  (unsigned long long)gpb_clock_ns ());
+        snprintf (name, sizeof name, "inproc://gpb-client-%p-%llu", (void *) self,
+                  (unsigned long long) gpb_clock_ns ());
         //  zsys owns the context; its sockets are closed by us alone.
         self->monitor = zmq_socket (zsys_init (), ZMQ_PAIR);
         int linger = 0;
@@ -549,7 +549,8 @@ gpb_client_call (gpb_client_t *self, gpb_request_t **request_p, gpb_error_t *err
 gpb_reply_t *
 gpb_client_recv (gpb_client_t *self, int timeout_ms)
 {
-    uint64_t end_ns = gpb_clock_ns () + (timeout_ms > 0 ? (uint64_t)timeout_ms : 0) * GPB_NS_PER_MS;
+    uint64_t end_ns =
+        gpb_clock_ns () + (timeout_ms > 0 ? (uint64_t) timeout_ms : 0) * GPB_NS_PER_MS;
     for (;;) {
         s_work (self);
         gpb_reply_t *reply = TAILQ_FIRST (&self->ready);
@@ -561,8 +562,8 @@ gpb_client_recv (gpb_client_t *self, int timeout_ms)
         if (gpb_client_in_flight (self) == 0 || (timeout_ms >= 0 && now_ns >= end_ns))
             return NULL;
         int wait_ms = gpb_client_next_timeout (self);
-        if (timeout_ms >= 0 && (end_ns - now_ns) / GPB_NS_PER_MS < (uint64_t)wait_ms)
-            wait_ms = (int)((end_ns - now_ns + GPB_NS_PER_MS - 1) / GPB_NS_PER_MS);
+        if (timeout_ms >= 0 && (end_ns - now_ns) / GPB_NS_PER_MS < (uint64_t) wait_ms)
+            wait_ms = (int) ((end_ns - now_ns + GPB_NS_PER_MS - 1) / GPB_NS_PER_MS);
         if (!s_wait (self, wait_ms))
             return NULL;
     }
@@ -575,7 +576,7 @@ gpb_client_cancel (gpb_client_t *self, uint64_t id, gpb_error_t *error)
     gpb_reply_t *reply = gpb_pending_find (&self->pending, id);
     if (!reply || reply->dropped)
         return gpb_error_set (error, GPB_NOT_FOUND, "no request %llu is in flight",
-                              (unsigned long long)id);
+                              (unsigned long long) id);
     s_cancel (self, reply);
     return GPB_OK;
 }
@@ -611,7 +612,7 @@ gpb_client_next_timeout (gpb_client_t *self)
         next_ns = self->renew_ns;
     if (next_ns == UINT64_MAX)
         return -1;
-    return next_ns <= now_ns ? 0 : (int)((next_ns - now_ns + GPB_NS_PER_MS - 1) / GPB_NS_PER_MS);
+    return next_ns <= now_ns ? 0 : (int) ((next_ns - now_ns + GPB_NS_PER_MS - 1) / GPB_NS_PER_MS);
 }
 
 uint64_t

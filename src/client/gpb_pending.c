@@ -18,7 +18,7 @@ static size_t
 s_home (const gpb_pending_t *self, uint64_t id)
 {
     //  Fibonacci hashing: its high bits are the good ones.
-    return (size_t)((id * 0x9E3779B97F4A7C15ULL) >> 32) & (self->capacity - 1);
+    return (size_t) ((id * 0x9E3779B97F4A7C15ULL) >> 32) & (self->capacity - 1);
 }
 
 static void

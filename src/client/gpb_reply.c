@@ -23,14 +23,14 @@
 static void *
 s_alloc (void *data, size_t size)
 {
-    (void)data;
+    (void) data;
     return gpb_alloc (1, size);
 }
 
 static void
 s_free (void *data, void *memory)
 {
-    (void)data;
+    (void) data;
     gpb_free (memory);
 }
 
@@ -115,7 +115,7 @@ s_set_result (gpb_reply_t *self, const Gpb__V1__Result *source, gpb_error_t *err
     else
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "a result without a payload");
     //  An empty result is bytes too, none of them: its data is not NULL.
-    if ((uintptr_t)result->data % _Alignof(max_align_t) != 0 || !result->data) {
+    if ((uintptr_t) result->data % _Alignof(max_align_t) != 0 || !result->data) {
         result->copy = gpb_alloc_aligned (_Alignof(max_align_t), result->size);
         if (!result->copy)
             return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a result");
@@ -173,7 +173,7 @@ gpb_reply_answer (gpb_reply_t *self, gpb_status_t status, const char *format, ..
     va_start (arguments, format);
     vsnprintf (self->text, sizeof self->text, format, arguments);
     va_end (arguments);
-    self->own.status = (Gpb__V1__Status)status;
+    self->own.status = (Gpb__V1__Status) status;
     self->own.message = self->text;
 }
 
@@ -196,8 +196,8 @@ gpb_status_t
 gpb_reply_status (const gpb_reply_t *self)
 {
     //  A status of a later protocol is none that this library knows.
-    unsigned status = (unsigned)gpb_reply_header_peek (self)->status;
-    return status <= GPB_UNAUTHENTICATED ? (gpb_status_t)status : GPB_UNKNOWN;
+    unsigned status = (unsigned) gpb_reply_header_peek (self)->status;
+    return status <= GPB_UNAUTHENTICATED ? (gpb_status_t) status : GPB_UNKNOWN;
 }
 
 const char *
@@ -233,9 +233,9 @@ gpb_reply_address (const gpb_reply_t *self)
     //  Another process's pointer is no pointer here, whatever the reply says.
     const Gpb__V1__Reply *header = gpb_reply_header_peek (self);
     if (header->body_case != GPB__V1__REPLY__BODY_MAP
-        || header->map->process != (uint64_t)getpid ())
+        || header->map->process != (uint64_t) getpid ())
         return NULL;
-    return (void *)(uintptr_t)header->map->address;
+    return (void *) (uintptr_t) header->map->address;
 }
 
 int
@@ -243,9 +243,9 @@ gpb_reply_device (const gpb_reply_t *self)
 {
     const Gpb__V1__Reply *header = gpb_reply_header_peek (self);
     if (header->body_case == GPB__V1__REPLY__BODY_EXECUTE)
-        return (int)header->execute->device;
+        return (int) header->execute->device;
     if (header->body_case == GPB__V1__REPLY__BODY_RENT)
-        return (int)header->rent->device;
+        return (int) header->rent->device;
     return -1;
 }
 

@@ -87,7 +87,7 @@ s_copy (gpb_request_t *self, const char *text, size_t slot)
         s_fail (self, GPB_INVALID_ARGUMENT, "a text is not UTF-8");
     else if (!(self->strings [slot] = gpb_strdup (text)))
         s_fail (self, GPB_RESOURCE_EXHAUSTED, "no memory for a text");
-    return self->strings [slot] ? self->strings [slot] : (char *)protobuf_c_empty_string;
+    return self->strings [slot] ? self->strings [slot] : (char *) protobuf_c_empty_string;
 }
 
 gpb_request_t *
@@ -315,7 +315,7 @@ s_add_payload (gpb_request_t *self, zmq_msg_t *frame)
     zmq_msg_init (target);
     zmq_msg_move (target, frame);
     zmq_msg_close (frame);
-    return (int)self->payloads_count++;
+    return (int) self->payloads_count++;
 }
 
 static int
@@ -346,7 +346,7 @@ gpb_request_write (uint64_t handle, uint64_t offset, const void *data, size_t si
         body->offset = offset;
         body->value_case = GPB__V1__WRITE__VALUE_FRAME;
         int frame = s_copy_payload (self, data, size);
-        body->frame = frame < 0 ? 0 : (uint32_t)frame;
+        body->frame = frame < 0 ? 0 : (uint32_t) frame;
     }
     return self;
 }
@@ -437,7 +437,7 @@ gpb_request_in (gpb_request_t *self, const void *data, size_t size)
     Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_FRAME);
     int frame = argument ? s_copy_payload (self, data, size) : -1;
     if (frame >= 0)
-        argument->frame = (uint32_t)frame;
+        argument->frame = (uint32_t) frame;
 }
 
 void
@@ -456,7 +456,7 @@ gpb_request_in_take (gpb_request_t *self, void *data, size_t size,
     }
     if (argument) {
         int frame = s_add_payload (self, &payload);
-        argument->frame = frame < 0 ? 0 : (uint32_t)frame;
+        argument->frame = frame < 0 ? 0 : (uint32_t) frame;
     }
     else if (free_fn && data)
         free_fn (data, hint);

@@ -25,11 +25,11 @@
 #define SIZE_AT 40
 #define CHECKSUM_AT 48
 #define HEADER_SIZE 80
-#define NAME_SIZE ((size_t)2 * GPB_CACHE_KEY_SIZE)    //  characters of an entry's name
+#define NAME_SIZE ((size_t) 2 * GPB_CACHE_KEY_SIZE)    //  characters of an entry's name
 
 //  Bytes of one binary: cubins of real kernels are far below, and a file that claims more is not
 //  read.
-#define ENTRY_MAX ((size_t)256 * 1024 * 1024)
+#define ENTRY_MAX ((size_t) 256 * 1024 * 1024)
 
 //  What a writer that died has left is removed when it is this old; nobody takes as long to write.
 #define LEFTOVER_S 3600
@@ -172,7 +172,7 @@ static void
 s_put_u64 (unsigned char *bytes, uint64_t value)
 {
     for (int index = 0; index < 8; index++)
-        bytes [index] = (unsigned char)(value >> (8 * index));
+        bytes [index] = (unsigned char) (value >> (8 * index));
 }
 
 static bool
@@ -182,7 +182,7 @@ s_read (int fd, void *target, size_t size)
         ssize_t got = read (fd, at, size);
         if (got > 0) {
             at += got;
-            size -= (size_t)got;
+            size -= (size_t) got;
         }
         else if (got == 0 || errno != EINTR)
             return false;
@@ -197,7 +197,7 @@ s_write (int fd, const void *source, size_t size)
         ssize_t put = write (fd, at, size);
         if (put > 0) {
             at += put;
-            size -= (size_t)put;
+            size -= (size_t) put;
         }
         else if (put == 0 || errno != EINTR)
             return false;
@@ -222,9 +222,9 @@ s_read_entry (int fd, const unsigned char *key, void **data_p, size_t *size_p)
 {
     struct stat about;
     if (fstat (fd, &about) != 0 || !S_ISREG (about.st_mode) || !s_trusted (&about)
-        || about.st_size <= HEADER_SIZE || about.st_size > (off_t)ENTRY_MAX + HEADER_SIZE)
+        || about.st_size <= HEADER_SIZE || about.st_size > (off_t) ENTRY_MAX + HEADER_SIZE)
         return ENTRY_BROKEN;
-    size_t size = (size_t)about.st_size - HEADER_SIZE;
+    size_t size = (size_t) about.st_size - HEADER_SIZE;
     void *data = gpb_alloc (size, 1);
     if (!data)
         return ENTRY_UNREAD;
@@ -282,7 +282,8 @@ gpb_cache_drop (gpb_cache_t *self, const unsigned char *key)
 static int
 s_used_longest_ago_first (const void *left, const void *right)
 {
-    const struct timespec *a = &((const entry_t *)left)->used, *b = &((const entry_t *)right)->used;
+    const struct timespec *a = &((const entry_t *) left)->used,
+                          *b = &((const entry_t *) right)->used;
     if (a->tv_sec != b->tv_sec)
         return a->tv_sec < b->tv_sec ? -1 : 1;
     return (a->tv_nsec > b->tv_nsec) - (a->tv_nsec < b->tv_nsec);
@@ -341,7 +342,7 @@ s_list (const gpb_cache_t *self, size_t *count_p, uint64_t *total_p)
         }
         entry_t *entry = &entries [(*count_p)++];
         memcpy (entry->name, found->d_name, NAME_SIZE + 1);
-        entry->size = (uint64_t)about.st_size;
+        entry->size = (uint64_t) about.st_size;
         entry->used = about.st_mtim;
         *total_p += entry->size;
     }
@@ -375,8 +376,8 @@ gpb_cache_put (gpb_cache_t *self, const unsigned char *key, const void *data, si
     s_name (key, name);
     //  The clock tells apart processes of one number on two machines that share the folder; O_EXCL
     //  does where that is not enough.
-    snprintf (temporary, sizeof temporary, "%s.%ld-%llu-%llu", name, (long)getpid (),
-              (unsigned long long)gpb_clock_ns (), (unsigned long long)self->written++);
+    snprintf (temporary, sizeof temporary, "%s.%ld-%llu-%llu", name, (long) getpid (),
+              (unsigned long long) gpb_clock_ns (), (unsigned long long) self->written++);
     int fd = openat (self->directory, temporary,
                      O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)

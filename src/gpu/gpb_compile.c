@@ -33,7 +33,7 @@ s_hash_part (crypto_hash_sha256_state *hash, const void *data, size_t size)
 {
     unsigned char length [8];
     for (int index = 0; index < 8; index++)
-        length [index] = (unsigned char)((uint64_t)size >> (8 * index));
+        length [index] = (unsigned char) ((uint64_t) size >> (8 * index));
     crypto_hash_sha256_update (hash, length, sizeof length);
     crypto_hash_sha256_update (hash, data, size);
 }
@@ -43,7 +43,7 @@ s_make_key (const compile_t *self, const char *backend, const gpb_code_t *code, 
 {
     char compiler [1024] = "";
     self->operations->compiler (self->context, compiler, sizeof compiler);
-    const unsigned char choices [3] = { (unsigned char)code->kind, (unsigned char)code->optimize,
+    const unsigned char choices [3] = { (unsigned char) code->kind, (unsigned char) code->optimize,
                                         code->debug };
     crypto_hash_sha256_state hash;
     crypto_hash_sha256_init (&hash);

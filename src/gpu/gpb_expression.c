@@ -69,7 +69,7 @@ static gpb_status_t
 s_refuse (parser_t *self, const char *at, const char *what)
 {
     return gpb_error_set (self->error, GPB_INVALID_ARGUMENT, "\"%s\", column %zu: %s", self->text,
-                          (size_t)(at - self->text) + 1, what);
+                          (size_t) (at - self->text) + 1, what);
 }
 
 static void
@@ -121,7 +121,7 @@ s_parse_number (parser_t *self)
     uint64_t value = 0;
     for (; s_is_digit (*self->at); self->at++)
         if (__builtin_mul_overflow (value, UINT64_C (10), &value)
-            || __builtin_add_overflow (value, (uint64_t)(*self->at - '0'), &value))
+            || __builtin_add_overflow (value, (uint64_t) (*self->at - '0'), &value))
             return s_refuse (self, start, "a number is at most 18446744073709551615");
     if (s_is_letter (*self->at) || *self->at == '.')
         return s_refuse (self, start, "a number is whole and decimal");
@@ -150,7 +150,7 @@ s_parse_name (parser_t *self)
     while (s_is_letter (*self->at) || s_is_digit (*self->at))
         self->at++;
     char name [GPB_EXPRESSION_TEXT_MAX + 1];
-    size_t size = (size_t)(self->at - start);
+    size_t size = (size_t) (self->at - start);
     memcpy (name, start, size);
     name [size] = 0;
     for (size_t index = 0; index < FUNCTIONS; index++)
@@ -164,7 +164,7 @@ s_parse_name (parser_t *self)
     if (status == GPB_OK)
         return s_emit (self, OP_VARIABLE, variable);
     gpb_error_prefix (self->error, "\"%s\", column %zu: ", self->text,
-                      (size_t)(start - self->text) + 1);
+                      (size_t) (start - self->text) + 1);
     return status;
 }
 
@@ -258,7 +258,7 @@ gpb_expression_new (const char *text, gpb_expression_resolve_fn *resolve, void *
     }
     self->size = parser.size;
     memcpy (self->instructions, parser.instructions, code_size);
-    self->text = (char *)(self->instructions + parser.size);
+    self->text = (char *) (self->instructions + parser.size);
     memcpy (self->text, text, text_size);
     return self;
 }

@@ -48,7 +48,7 @@ static const struct {
 const char *
 gpb_direction_name (gpb_direction_t direction)
 {
-    return (size_t)direction < sizeof s_directions / sizeof s_directions [0]
+    return (size_t) direction < sizeof s_directions / sizeof s_directions [0]
                ? s_directions [direction]
                : "unknown";
 }
@@ -56,13 +56,13 @@ gpb_direction_name (gpb_direction_t direction)
 const char *
 gpb_type_name (gpb_type_t type)
 {
-    return (size_t)type < sizeof s_types / sizeof s_types [0] ? s_types [type].name : "unknown";
+    return (size_t) type < sizeof s_types / sizeof s_types [0] ? s_types [type].name : "unknown";
 }
 
 size_t
 gpb_type_size (gpb_type_t type)
 {
-    return (size_t)type < sizeof s_types / sizeof s_types [0] ? s_types [type].size : 0;
+    return (size_t) type < sizeof s_types / sizeof s_types [0] ? s_types [type].size : 0;
 }
 
 const char *
@@ -102,18 +102,18 @@ s_read_file (int directory, const char *name, size_t max, char **data_p, size_t 
     size_t size = 0;
     if (fstat (fd, &about) != 0 || !S_ISREG (about.st_mode))
         status = gpb_error_set (error, GPB_INVALID_ARGUMENT, "\"%s\" is no regular file", name);
-    else if (about.st_size > (off_t)max)
+    else if (about.st_size > (off_t) max)
         status = gpb_error_set (error, GPB_INVALID_ARGUMENT,
                                 "\"%s\" has %lld bytes, and at most %zu are read", name,
-                                (long long)about.st_size, max);
-    else if (!(data = gpb_alloc ((size_t)about.st_size + 1, 1)))
+                                (long long) about.st_size, max);
+    else if (!(data = gpb_alloc ((size_t) about.st_size + 1, 1)))
         status = s_out_of_memory (error);
-    while (data && status == GPB_OK && size < (size_t)about.st_size) {
-        ssize_t got = read (fd, data + size, (size_t)about.st_size - size);
+    while (data && status == GPB_OK && size < (size_t) about.st_size) {
+        ssize_t got = read (fd, data + size, (size_t) about.st_size - size);
         if (got == 0)
             break;    //  it has shrunk meanwhile
         if (got > 0)
-            size += (size_t)got;
+            size += (size_t) got;
         else if (errno != EINTR)
             status =
                 gpb_error_set (error, GPB_INVALID_ARGUMENT, "\"%s\": %s", name, strerror (errno));
@@ -217,7 +217,7 @@ s_folder_name (const char *directory, char *name, size_t size, gpb_error_t *erro
         last = strrchr (resolved, '/') + 1;
         length = strlen (last);
     }
-    snprintf (name, size, "%.*s", (int)length, last);
+    snprintf (name, size, "%.*s", (int) length, last);
     return GPB_OK;
 }
 
@@ -229,7 +229,7 @@ s_load (gpb_kernel_t *self, int directory, const char *folder, const char *path,
     gpb_status_t status =
         s_read_file (directory, "kernel.conf", GPB_KERNEL_DEFINITION_MAX, &text, &size, error);
     if (status != GPB_OK) {
-        gpb_error_prefix (error, "%.*s", (int)(strlen (path) - strlen ("kernel.conf")), path);
+        gpb_error_prefix (error, "%.*s", (int) (strlen (path) - strlen ("kernel.conf")), path);
         return status;
     }
     status = s_refuse_nul (path, text, size, error);
@@ -255,7 +255,7 @@ gpb_kernel_load (const char *directory, gpb_error_t *error)
     size_t end = strlen (directory);
     bool slash = end > 0 && directory [end - 1] == '/';
     if (snprintf (path, sizeof path, "%s%skernel.conf", directory, slash ? "" : "/")
-        >= (int)sizeof path)
+        >= (int) sizeof path)
     {
         gpb_error_set (error, GPB_INVALID_ARGUMENT, "a path has at most %d bytes, and %s is longer",
                        PATH_MAX - 1, directory);

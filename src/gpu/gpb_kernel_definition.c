@@ -93,7 +93,7 @@ s_read_local (gpb_reader_t *self, const config_setting_t *root)
         //  65536 is far beyond any device's work-group; which size fits is the device's to say.
         if (value < 1 || value > 65536)
             return gpb_reader_refuse (self, setting, "local is of whole numbers from 1 to 65536");
-        kernel->local [index] = (uint64_t)value;
+        kernel->local [index] = (uint64_t) value;
     }
     kernel->has_local = true;
     return GPB_OK;

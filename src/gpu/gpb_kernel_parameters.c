@@ -39,7 +39,7 @@ s_bound (gpb_reader_t *self, const config_setting_t *group, const char *name, si
         else if (type == CONFIG_TYPE_INT)
             bound->fraction = config_setting_get_int (setting);
         else if (type == CONFIG_TYPE_INT64)
-            bound->fraction = (double)config_setting_get_int64 (setting);
+            bound->fraction = (double) config_setting_get_int64 (setting);
         else
             return gpb_reader_refuse (self, setting, "%s is a number, and here it is %s", name,
                                       gpb_reader_type_words (type));
@@ -87,20 +87,20 @@ static gpb_status_t
 s_read_alignment (gpb_reader_t *self, const config_setting_t *group, gpb_parameter_t *parameter)
 {
     const config_setting_t *setting = config_setting_get_member (group, "alignment");
-    uint32_t type_size = (uint32_t)gpb_type_size (parameter->type);
+    uint32_t type_size = (uint32_t) gpb_type_size (parameter->type);
     if (parameter->direction == GPB_SCALAR)
         return setting ? gpb_reader_refuse (self, setting,
                                             "alignment is for memory, and \"%s\" is a scalar",
                                             parameter->name)
                        : GPB_OK;
-    int alignment = setting ? config_setting_get_int (setting) : (int)type_size;
-    if (alignment < (int)type_size || alignment > GPB_MEMORY_ALIGNMENT
+    int alignment = setting ? config_setting_get_int (setting) : (int) type_size;
+    if (alignment < (int) type_size || alignment > GPB_MEMORY_ALIGNMENT
         || (alignment & (alignment - 1)) != 0)
         return gpb_reader_refuse (
             self, setting,
             "alignment of %s is a power of two from %u to %d bytes, and here it is %d",
             gpb_type_name (parameter->type), type_size, GPB_MEMORY_ALIGNMENT, alignment);
-    parameter->alignment = (uint32_t)alignment;
+    parameter->alignment = (uint32_t) alignment;
     return GPB_OK;
 }
 
@@ -188,7 +188,7 @@ gpb_reader_parameters (gpb_reader_t *self, const config_setting_t *root)
         return gpb_reader_refuse (self, list ? list : root,
                                   "parameters is a list of 1 to %d, and there are %d",
                                   GPB_KERNEL_PARAMETERS_MAX, count);
-    for (unsigned index = 0; index < (unsigned)count; index++) {
+    for (unsigned index = 0; index < (unsigned) count; index++) {
         gpb_status_t status = s_read_parameter (self, config_setting_get_elem (list, index), index);
         if (status != GPB_OK)
             return status;

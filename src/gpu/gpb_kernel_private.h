@@ -12,7 +12,7 @@
 #include "gpb_kernel.h"
 
 //  Bytes of kernel.conf: nine shipped ones together take less than a tenth of it.
-#define GPB_KERNEL_DEFINITION_MAX ((size_t)64 * 1024)
+#define GPB_KERNEL_DEFINITION_MAX ((size_t) 64 * 1024)
 
 //  Variables of expressions: the parameters by their index, then the global size's dimensions.
 #define GPB_KERNEL_VARIABLES (GPB_KERNEL_PARAMETERS_MAX + GPB_DIMENSIONS)

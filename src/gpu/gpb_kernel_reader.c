@@ -18,7 +18,7 @@
 #define STRING_MAX 1024
 
 gpb_status_t
-    gpb_reader_refuse (gpb_reader_t *self, const config_setting_t *setting, const char *format, ...)
+gpb_reader_refuse (gpb_reader_t *self, const config_setting_t *setting, const char *format, ...)
 {
     char text [GPB_ERROR_TEXT_SIZE];
     va_list arguments;
@@ -57,7 +57,7 @@ gpb_reader_check_keys (gpb_reader_t *self, const config_setting_t *group,
                        const gpb_reader_key_t *keys)
 {
     for (int index = 0; index < config_setting_length (group); index++) {
-        config_setting_t *setting = config_setting_get_elem (group, (unsigned)index);
+        config_setting_t *setting = config_setting_get_elem (group, (unsigned) index);
         const char *name = config_setting_name (setting);
         const gpb_reader_key_t *key = keys;
         while (key->name && strcmp (key->name, name) != 0)
@@ -134,10 +134,10 @@ gpb_reader_elements (gpb_reader_t *self, const config_setting_t *setting, unsign
         return gpb_reader_refuse (self, setting, "%s is an array [ ... ], and here it is %s", name,
                                   gpb_reader_type_words (type));
     int count = config_setting_length (setting);
-    if (count < (int)min || count > (int)max)
+    if (count < (int) min || count > (int) max)
         return gpb_reader_refuse (self, setting, "%s has %u to %u entries, and here it has %d",
                                   name, min, max, count);
-    *count_p = (unsigned)count;
+    *count_p = (unsigned) count;
     return GPB_OK;
 }
 
@@ -173,7 +173,7 @@ s_resolve (void *context, const char *name, size_t *variable, gpb_error_t *error
     }
     for (unsigned dimension = 0; dimension < GPB_DIMENSIONS; dimension++) {
         char size_name [] = "global_size_0";
-        size_name [sizeof size_name - 2] = (char)('0' + dimension);
+        size_name [sizeof size_name - 2] = (char) ('0' + dimension);
         if (strcmp (size_name, name) != 0)
             continue;
         if (!scope->sizes)

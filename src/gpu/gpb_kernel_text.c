@@ -40,7 +40,7 @@ s_sequence (const unsigned char *text)
 bool
 gpb_kernel_text_printable (const char *text)
 {
-    const unsigned char *at = (const unsigned char *)text;
+    const unsigned char *at = (const unsigned char *) text;
     while (*at) {
         size_t size = s_sequence (at);
         if (size == 0 || *at < 0x20 || *at == 0x7F)
@@ -97,10 +97,10 @@ static gpb_status_t
 s_check_lines (const char *text, const char *file, gpb_error_t *error)
 {
     scan_t scan = { .at = text, .file = file, .line = 1, .error = error };
-    const unsigned char *at = (const unsigned char *)text;
+    const unsigned char *at = (const unsigned char *) text;
     while (*at) {
-        const unsigned char *start = at + strspn ((const char *)at, " \t\r\f\v");
-        if (strncmp ((const char *)start, "@include", 8) == 0)
+        const unsigned char *start = at + strspn ((const char *) at, " \t\r\f\v");
+        if (strncmp ((const char *) start, "@include", 8) == 0)
             return s_refuse (&scan, "a kernel's definition includes no other file");
         for (; *at && *at != '\n';) {
             size_t size = s_sequence (at);
@@ -203,7 +203,7 @@ s_check_word (scan_t *self)
     while (s_is_word (*self->at))
         self->at++;
     const char *digit = word + (*word == '-' || *word == '+');
-    return *digit >= '0' && *digit <= '9' ? s_check_number (self, word, (size_t)(self->at - word))
+    return *digit >= '0' && *digit <= '9' ? s_check_number (self, word, (size_t) (self->at - word))
                                           : GPB_OK;
 }
 

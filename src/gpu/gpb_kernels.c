@@ -127,7 +127,7 @@ static gpb_status_t
 s_load_package (gpb_kernels_t *self, const char *folder, const char *name, gpb_error_t *error)
 {
     char path [PATH_MAX], definition [PATH_MAX + 16];
-    if (snprintf (path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+    if (snprintf (path, sizeof path, "%s/%s", folder, name) >= (int) sizeof path)
         return GPB_OK;    //  nobody can open it
     snprintf (definition, sizeof definition, "%s/kernel.conf", path);
     if (access (definition, F_OK) != 0)
@@ -148,7 +148,7 @@ s_load_package (gpb_kernels_t *self, const char *folder, const char *name, gpb_e
 static int
 s_compare_names (const void *left, const void *right)
 {
-    return strcmp (*(char *const *)left, *(char *const *)right);
+    return strcmp (*(char *const *) left, *(char *const *) right);
 }
 
 //  Names come in the order of the disk; sorted, the notices are the same everywhere.

@@ -159,7 +159,7 @@ s_open (gpb_backend_t *backend, unsigned number, const gpb_open_t *open, gpb_con
         clGetDeviceInfo (self->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof bits, &bits, NULL);
         self->base_alignment = bits >= 8 ? bits / 8 : GPB_MEMORY_ALIGNMENT;
         const cl_context_properties properties [] = { CL_CONTEXT_PLATFORM,
-                                                      (cl_context_properties)self->platform, 0 };
+                                                      (cl_context_properties) self->platform, 0 };
         cl_int code;
         self->context = clCreateContext (properties, 1, &self->device, NULL, NULL, &code);
         if (!self->context)
@@ -222,8 +222,8 @@ s_notify (gpb_opencl_stream_t *stream)
 static void CL_CALLBACK
 s_done (cl_event event, cl_int outcome, void *argument)
 {
-    (void)event;
-    (void)outcome;
+    (void) event;
+    (void) outcome;
     gpb_opencl_stream_t *stream = argument;
     s_notify (stream);
     atomic_fetch_sub_explicit (&stream->outstanding, 1, memory_order_release);
@@ -309,7 +309,7 @@ s_query (gpb_event_t *event, bool *done, gpb_event_times_t *times, gpb_error_t *
         return services->error_set (error,
                                     status == GPB_RESOURCE_EXHAUSTED ? status : GPB_UNAVAILABLE,
                                     "the command ended with %s (%d)",
-                                    gpb_opencl_code_name (outcome), (int)outcome);
+                                    gpb_opencl_code_name (outcome), (int) outcome);
     }
     if (times && event->profiling) {
         cl_ulong start = 0, end = 0;

@@ -94,8 +94,8 @@ s_write_kernel (cl_kernel kernel, unsigned char *target)
     if (clGetKernelInfo (kernel, CL_KERNEL_FUNCTION_NAME, sizeof name, name, NULL) != CL_SUCCESS
         || clGetKernelInfo (kernel, CL_KERNEL_NUM_ARGS, sizeof count, &count, NULL) != CL_SUCCESS)
         return 0;
-    uint32_t length = (uint32_t)strlen (name);
-    size_t size = 2 * sizeof length + length + 2 * (size_t)count;
+    uint32_t length = (uint32_t) strlen (name);
+    size_t size = 2 * sizeof length + length + 2 * (size_t) count;
     if (!target)
         return size;
     memcpy (target, &length, sizeof length);
@@ -105,7 +105,7 @@ s_write_kernel (cl_kernel kernel, unsigned char *target)
     target += sizeof count;
     for (cl_uint index = 0; index < count; index++) {
         gpb_opencl_parameter_t parameter = gpb_opencl_parameter (kernel, index);
-        *target++ = (unsigned char)parameter.kind;
+        *target++ = (unsigned char) parameter.kind;
         *target++ = parameter.size;
     }
     return size;
@@ -130,7 +130,7 @@ s_make_table (gpb_module_t *module, unsigned char **table_p, uint32_t *size_p, g
             at += s_write_kernel (kernels [index], *table_p + at);
         clReleaseKernel (kernels [index]);
     }
-    *size_p = (uint32_t)size;
+    *size_p = (uint32_t) size;
     return *table_p ? GPB_OK
                     : services->error_set (error, GPB_RESOURCE_EXHAUSTED,
                                            "out of memory for a binary's table");
@@ -239,23 +239,23 @@ gpb_opencl_table_lookup (const gpb_module_t *module, const char *entry,
 {
     uint32_t length, found;
     for (size_t at = 0; s_read_number (module, &at, &length);) {
-        const char *name = (const char *)module->table + at;
+        const char *name = (const char *) module->table + at;
         if (length > module->table_size - at)
             return;
         at += length;
         if (!s_read_number (module, &at, &found)
-            || 2 * (uint64_t)found > (uint64_t)module->table_size - at)
+            || 2 * (uint64_t) found > (uint64_t) module->table_size - at)
             return;
         if (length == strlen (entry) && memcmp (name, entry, length) == 0) {
             for (cl_uint index = 0; index < count && index < found; index++) {
-                unsigned char kind = module->table [at + 2 * (size_t)index];
+                unsigned char kind = module->table [at + 2 * (size_t) index];
                 parameters [index].kind = kind <= GPB_OPENCL_SCALAR
-                                              ? (gpb_opencl_parameter_kind_t)kind
+                                              ? (gpb_opencl_parameter_kind_t) kind
                                               : GPB_OPENCL_UNKNOWN;
-                parameters [index].size = module->table [at + 2 * (size_t)index + 1];
+                parameters [index].size = module->table [at + 2 * (size_t) index + 1];
             }
             return;
         }
-        at += 2 * (size_t)found;
+        at += 2 * (size_t) found;
     }
 }

@@ -69,7 +69,7 @@ s_read_text (reader_t *reader, cl_device_info parameter, const char *question, c
         length--;
     if (length > target_size - 1) {
         length = target_size - 1;
-        while (length > 0 && ((unsigned char)start [length] & 0xC0) == 0x80)
+        while (length > 0 && ((unsigned char) start [length] & 0xC0) == 0x80)
             length--;
     }
     memcpy (target, start, length);
@@ -110,8 +110,8 @@ s_describe_bus (cl_device_id device, char *bus_id, size_t size)
     if (s_has_extension (device, "cl_khr_pci_bus_info")
         && clGetDeviceInfo (device, CL_DEVICE_PCI_BUS_INFO_KHR, sizeof bus, &bus, NULL)
                == CL_SUCCESS)
-        snprintf (bus_id, size, "%04x:%02x:%02x.%x", (unsigned)bus.pci_domain,
-                  (unsigned)bus.pci_bus, (unsigned)bus.pci_device, (unsigned)bus.pci_function);
+        snprintf (bus_id, size, "%04x:%02x:%02x.%x", (unsigned) bus.pci_domain,
+                  (unsigned) bus.pci_bus, (unsigned) bus.pci_device, (unsigned) bus.pci_function);
     else if (s_has_extension (device, "cl_nv_device_attribute_query")
              && clGetDeviceInfo (device, CL_DEVICE_PCI_BUS_ID_NV, sizeof bus_number, &bus_number,
                                  NULL)
@@ -122,8 +122,8 @@ s_describe_bus (cl_device_id device, char *bus_id, size_t size)
         if (clGetDeviceInfo (device, CL_DEVICE_PCI_DOMAIN_ID_NV, sizeof domain, &domain, NULL)
             != CL_SUCCESS)
             domain = 0;
-        snprintf (bus_id, size, "%04x:%02x:%02x.%x", (unsigned)domain, (unsigned)bus_number,
-                  (unsigned)slot >> 3, (unsigned)slot & 7);
+        snprintf (bus_id, size, "%04x:%02x:%02x.%x", (unsigned) domain, (unsigned) bus_number,
+                  (unsigned) slot >> 3, (unsigned) slot & 7);
     }
 }
 

@@ -113,5 +113,5 @@ gpb_opencl_refuse (const gpb_backend_services_t *services, gpb_error_t *error, c
                    const char *call)
 {
     return services->error_set (error, gpb_opencl_status (code), "%s: %s (%d)", call,
-                                gpb_opencl_code_name (code), (int)code);
+                                gpb_opencl_code_name (code), (int) code);
 }

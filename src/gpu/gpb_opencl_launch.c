@@ -93,7 +93,7 @@ s_choose_local (const gpb_context_t *self, const gpb_launch_t *launch, size_t *l
                     ? UINT64_MAX
                     : total * launch->global [dimension];
     const uint64_t limit = launch->function->info.max_work_group_size;
-    const uint64_t fair = total / ((uint64_t)GROUPS_PER_UNIT * self->info.compute_units + 1) + 1;
+    const uint64_t fair = total / ((uint64_t) GROUPS_PER_UNIT * self->info.compute_units + 1) + 1;
     uint64_t room = s_smaller (s_smaller (GROUP_WANTED, limit), fair);
     uint64_t group = 1;
     for (unsigned dimension = 0; dimension < launch->dimensions; dimension++) {
@@ -144,7 +144,7 @@ s_check_argument (const gpb_context_t *self, const gpb_function_t *function, siz
                                           " bytes, and the kernel takes one of %" PRIu64,
                                           index, argument->size,
                                           parameter->size ? parameter->size
-                                                          : (uint64_t)sizeof argument->scalar);
+                                                          : (uint64_t) sizeof argument->scalar);
     if (given == GPB_OPENCL_POINTER && argument->memory && argument->memory->staging)
         return self->services->error_set (error, GPB_FAILED_PRECONDITION,
                                           "argument %zu is host memory, which kernels on %s do not "
@@ -169,7 +169,7 @@ s_set_part (const gpb_context_t *self, cl_kernel kernel, cl_uint index,
         return self->services->error_set (error, GPB_INVALID_ARGUMENT,
                                           "argument %u starts at offset %" PRIu64
                                           ", and %s wants a multiple of %" PRIu64 " there",
-                                          (unsigned)index, argument->offset, self->info.name,
+                                          (unsigned) index, argument->offset, self->info.name,
                                           self->base_alignment);
     cl_buffer_region region = { argument->offset, argument->memory->size - argument->offset };
     cl_int code;
@@ -195,15 +195,15 @@ s_set_argument (const gpb_context_t *self, cl_kernel kernel, cl_uint index,
     else if (!memory)
         code = clSetKernelArg (kernel, index, sizeof (cl_mem), NULL);
     else if (memory->svm)
-        code = clSetKernelArgSVMPointer (kernel, index, (char *)memory->svm + argument->offset);
+        code = clSetKernelArgSVMPointer (kernel, index, (char *) memory->svm + argument->offset);
     else if (argument->offset)
         return s_set_part (self, kernel, index, argument, part_p, error);
     else
         code = clSetKernelArg (kernel, index, sizeof memory->buffer, &memory->buffer);
     if (code != CL_SUCCESS)
         return self->services->error_set (error, gpb_opencl_status (code),
-                                          "argument %u: clSetKernelArg: %s (%d)", (unsigned)index,
-                                          gpb_opencl_code_name (code), (int)code);
+                                          "argument %u: clSetKernelArg: %s (%d)", (unsigned) index,
+                                          gpb_opencl_code_name (code), (int) code);
     return GPB_OK;
 }
 
@@ -227,7 +227,7 @@ gpb_opencl_launch (gpb_context_t *self, unsigned stream, const gpb_launch_t *lau
             || launch->arguments_count > PARTS_MAX))
         status = self->services->error_set (error, GPB_INVALID_ARGUMENT,
                                             "the kernel takes %u arguments (at most %d), not %zu",
-                                            (unsigned)function->parameters_count, PARTS_MAX,
+                                            (unsigned) function->parameters_count, PARTS_MAX,
                                             launch->arguments_count);
     for (size_t index = 0; status == GPB_OK && index < launch->arguments_count; index++)
         status = s_check_argument (self, function, index, &launch->arguments [index], error);
@@ -236,8 +236,8 @@ gpb_opencl_launch (gpb_context_t *self, unsigned stream, const gpb_launch_t *lau
     size_t parts_count = 0;
     for (size_t index = 0; status == GPB_OK && index < launch->arguments_count; index++) {
         cl_mem part = NULL;
-        status = s_set_argument (self, function->kernel, (cl_uint)index, &launch->arguments [index],
-                                 &part, error);
+        status = s_set_argument (self, function->kernel, (cl_uint) index,
+                                 &launch->arguments [index], &part, error);
         if (part)
             parts [parts_count++] = part;
     }

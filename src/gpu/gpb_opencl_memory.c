@@ -268,7 +268,7 @@ gpb_opencl_zero (gpb_context_t *self, unsigned stream, gpb_memory_t *memory, uin
     cl_event event = NULL;
     cl_int code;
     if (memory->svm)
-        code = clEnqueueSVMMemFill (queue, (char *)memory->svm + offset, zeroes, pattern, size, 0,
+        code = clEnqueueSVMMemFill (queue, (char *) memory->svm + offset, zeroes, pattern, size, 0,
                                     NULL, &event);
     else
         code = clEnqueueFillBuffer (queue, memory->buffer, zeroes, pattern, offset, size, 0, NULL,

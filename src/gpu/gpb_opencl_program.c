@@ -67,9 +67,9 @@ s_options (gpb_context_t *self, const gpb_code_t *code, char *text, gpb_error_t 
 static void
 s_line_directive (const char *name, char *text, size_t size)
 {
-    size_t at = (size_t)snprintf (text, size, "#line 1 \"");
+    size_t at = (size_t) snprintf (text, size, "#line 1 \"");
     for (; name && *name && at + 5 < size; name++) {
-        if ((unsigned char)*name < ' ')
+        if ((unsigned char) *name < ' ')
             continue;
         if (*name == '"' || *name == '\\')
             text [at++] = '\\';
@@ -96,7 +96,7 @@ s_create_from_binary (gpb_module_t *module, const gpb_code_t *code, gpb_error_t 
     //  Whatever the driver minds about it, it is to be compiled anew.
     return self->services->error_set (error, GPB_INVALID_ARGUMENT,
                                       "%s: the driver refuses this binary: %s (%d)", code->name,
-                                      gpb_opencl_code_name (result), (int)result);
+                                      gpb_opencl_code_name (result), (int) result);
 }
 
 static gpb_status_t
@@ -110,7 +110,7 @@ s_create_program (gpb_module_t *module, const gpb_code_t *code, gpb_error_t *err
     s_line_directive (code->name, directive, sizeof directive);
     const char *const texts [] = { directive, code->data };
     const size_t sizes [] = { strlen (directive), code->size };
-    const char **strings = (const char **)texts;
+    const char **strings = (const char **) texts;
     module->program = clCreateProgramWithSource (self->context, 2, strings, sizes, &result);
     return module->program
                ? GPB_OK
@@ -133,10 +133,10 @@ s_refuse_build (gpb_context_t *self, const gpb_code_t *code, cl_program program,
         && clGetProgramBuildInfo (program, self->device, CL_PROGRAM_BUILD_LOG, size, log, NULL)
                == CL_SUCCESS)
         services->error_set (error, status, "%s: it does not compile: %s (%d)\n%s", code->name,
-                             gpb_opencl_code_name (result), (int)result, log);
+                             gpb_opencl_code_name (result), (int) result, log);
     else
         services->error_set (error, status, "%s: it does not compile: %s (%d)", code->name,
-                             gpb_opencl_code_name (result), (int)result);
+                             gpb_opencl_code_name (result), (int) result);
     services->free (log);
     return status;
 }
@@ -181,7 +181,7 @@ gpb_opencl_compiler (gpb_context_t *self, char *text, size_t size)
     snprintf (text, size, "opencl; %s; %s; %s; driver %s; %s", platform, self->info.name, version,
               self->info.driver, self->info.architecture);
     for (char *at = text; size && *at; at++)
-        if ((unsigned char)*at < ' ')
+        if ((unsigned char) *at < ' ')
             *at = ' ';
 }
 

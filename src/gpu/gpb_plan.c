@@ -101,17 +101,17 @@ s_check_whole (planner_t *self, size_t index, uint64_t value, bool is_signed)
     const gpb_bound_t *maximum = &self->kernel->maximums [index];
     char given [32];
     if (is_signed)
-        snprintf (given, sizeof given, "%" PRId64, (int64_t)value);
+        snprintf (given, sizeof given, "%" PRId64, (int64_t) value);
     else
         snprintf (given, sizeof given, "%" PRIu64, value);
     bool huge = !is_signed && value > INT64_MAX;
-    if (minimum->given && !huge && (int64_t)value < minimum->whole)
+    if (minimum->given && !huge && (int64_t) value < minimum->whole)
         return s_refuse_argument (self, index, "is at least %" PRId64 ", and %s was given",
                                   minimum->whole, given);
-    if (maximum->given && (huge || (int64_t)value > maximum->whole))
+    if (maximum->given && (huge || (int64_t) value > maximum->whole))
         return s_refuse_argument (self, index, "is at most %" PRId64 ", and %s was given",
                                   maximum->whole, given);
-    if (self->kernel->measures [index] && is_signed && (int64_t)value < 0)
+    if (self->kernel->measures [index] && is_signed && (int64_t) value < 0)
         return s_refuse_argument (self, index,
                                   "sizes follow from it, so it is at least 0, and %s "
                                   "was given",
@@ -130,8 +130,8 @@ s_check_scalar (planner_t *self, size_t index)
                                   gpb_type_name (parameter->type), gpb_type_name (value->type));
     switch (parameter->type) {
     case GPB_I32:
-        return s_check_whole (self, index, (uint64_t)(int64_t)value->scalar.scalar.i32, true);
-    case GPB_I64: return s_check_whole (self, index, (uint64_t)value->scalar.scalar.i64, true);
+        return s_check_whole (self, index, (uint64_t) (int64_t) value->scalar.scalar.i32, true);
+    case GPB_I64: return s_check_whole (self, index, (uint64_t) value->scalar.scalar.i64, true);
     case GPB_U32: return s_check_whole (self, index, value->scalar.scalar.u32, false);
     case GPB_U64: return s_check_whole (self, index, value->scalar.scalar.u64, false);
     case GPB_F32: return s_check_fraction (self, index, value->scalar.scalar.f32);
@@ -149,8 +149,8 @@ s_check_arguments (planner_t *self)
         char names [256] = "";
         size_t used = 0;
         for (size_t index = 0; index < kernel->parameters_count && used < sizeof names; index++)
-            used += (size_t)snprintf (names + used, sizeof names - used, "%s%s", index ? ", " : "",
-                                      kernel->parameters [index].name);
+            used += (size_t) snprintf (names + used, sizeof names - used, "%s%s", index ? ", " : "",
+                                       kernel->parameters [index].name);
         return s_refuse (self, "takes %zu arguments (%s), and %zu were given",
                          kernel->parameters_count, names, call->values_count);
     }
@@ -167,7 +167,7 @@ s_check_arguments (planner_t *self)
     for (size_t index = 0; index < kernel->parameters_count; index++) {
         gpb_direction_t direction = kernel->parameters [index].direction;
         gpb_value_kind_t kind = call->values [index].kind;
-        if ((unsigned)kind > GPB_VALUE_BUFFER || !(takes [direction].kinds & 1u << kind))
+        if ((unsigned) kind > GPB_VALUE_BUFFER || !(takes [direction].kinds & 1u << kind))
             return s_refuse_argument (self, index, "is %s and takes %s, and %s was given",
                                       gpb_direction_name (direction), takes [direction].words,
                                       s_kind_words (kind));

@@ -124,7 +124,7 @@ s_set_pair (s_program_t *self, const char *pair)
 {
     char key [64];
     const char *equals = strchr (pair, '=');
-    size_t size = equals ? (size_t)(equals - pair) : sizeof key;
+    size_t size = equals ? (size_t) (equals - pair) : sizeof key;
     if (size == 0 || size >= sizeof key)
         return s_refuse (EXIT_USAGE, "--set wants KEY=VALUE, not \"%s\"", pair);
     memcpy (key, pair, size);
@@ -304,7 +304,7 @@ s_log_drain (const s_program_t *self)
     const char *level = gpb_config_string (self->config, "log_level");
     if (read (self->signals, &signal, sizeof signal) == sizeof signal
         && (strcmp (level, "info") == 0 || strcmp (level, "debug") == 0))
-        zsys_info ("%s: draining", strsignal ((int)signal.ssi_signo));
+        zsys_info ("%s: draining", strsignal ((int) signal.ssi_signo));
 }
 
 static int

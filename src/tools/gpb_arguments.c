@@ -118,7 +118,7 @@ gpb_arguments_number (const char *text, uint64_t minimum, uint64_t maximum, uint
 {
     char *end = NULL;
     errno = 0;
-    unsigned long long number = isdigit ((unsigned char)text [0]) ? strtoull (text, &end, 10) : 0;
+    unsigned long long number = isdigit ((unsigned char) text [0]) ? strtoull (text, &end, 10) : 0;
     if (!end || *end || errno || number < minimum || number > maximum)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                               "a whole number from %" PRIu64 " to %" PRIu64 ", not \"%.100s\"",
@@ -186,7 +186,7 @@ s_parse_value (gpb_arguments_t *self, int option, char *value, gpb_error_t *erro
     case OPTION_BACKENDS: self->backends = value; break;
     case OPTION_TIMEOUT:
         status = gpb_arguments_number (value, 1, UINT32_MAX, &number, error);
-        self->timeout_ms = (uint32_t)number;
+        self->timeout_ms = (uint32_t) number;
         break;
     case OPTION_COUNT:
         status = gpb_arguments_number (value, 1, 1000000000, &self->count, error);
@@ -207,7 +207,7 @@ s_parse_value (gpb_arguments_t *self, int option, char *value, gpb_error_t *erro
     case OPTION_DEVICE:
         self->has_device = true;
         status = gpb_arguments_number (value, 0, UINT32_MAX, &number, error);
-        self->device = (uint32_t)number;
+        self->device = (uint32_t) number;
         break;
     case OPTION_REQUIRE: status = s_parse_require (self, value, error); break;
     case OPTION_MEMORY:
@@ -303,7 +303,7 @@ gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *
                               command->subject_name);
     if (command->operands) {
         self->operands = argv + at;
-        self->operands_count = (size_t)(argc - at);
+        self->operands_count = (size_t) (argc - at);
     }
     else if (at < argc)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "gpb %s takes no \"%.100s\"",

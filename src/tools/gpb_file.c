@@ -58,14 +58,14 @@ s_read_all (gpb_file_t *self, int file, const char *path, gpb_error_t *error)
     bool regular = fstat (file, &is) == 0 && S_ISREG (is.st_mode);
 
     //  One byte more than the file has, so that its end shows without growing.
-    gpb_status_t status = s_grow (self, regular ? (size_t)is.st_size + 1 : 65536, path, error);
+    gpb_status_t status = s_grow (self, regular ? (size_t) is.st_size + 1 : 65536, path, error);
     while (status == GPB_OK) {
-        ssize_t size = read (file, (char *)self->data + self->size, self->room - self->size);
+        ssize_t size = read (file, (char *) self->data + self->size, self->room - self->size);
         if (size == 0)
             break;
         if (size < 0)
             return s_fail (error, path, "read");
-        self->size += (size_t)size;
+        self->size += (size_t) size;
         if (self->size == self->room)
             status = s_grow (self, self->room * 2, path, error);
     }
@@ -124,7 +124,7 @@ gpb_file_share (gpb_file_t *self)
 void
 gpb_file_release (void *data, void *file)
 {
-    (void)data;
+    (void) data;
     gpb_file_t *self = file;
     if (atomic_fetch_sub (&self->shares, 1) == 1) {
         gpb_free (self->data);
@@ -139,10 +139,10 @@ static gpb_status_t
 s_write_all (int file, const char *path, const void *data, size_t size, gpb_error_t *error)
 {
     for (size_t done = 0; done < size;) {
-        ssize_t step = write (file, (const char *)data + done, size - done);
+        ssize_t step = write (file, (const char *) data + done, size - done);
         if (step < 0)
             return s_fail (error, path, "written");
-        done += (size_t)step;
+        done += (size_t) step;
     }
     return GPB_OK;
 }
@@ -154,7 +154,7 @@ s_replace (const char *path, const struct stat *old, const void *data, size_t si
 {
     char temporary [PATH_MAX];
     int length = snprintf (temporary, sizeof temporary, "%s.XXXXXX", path);
-    if (length < 0 || (size_t)length >= sizeof temporary)
+    if (length < 0 || (size_t) length >= sizeof temporary)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%.200s...: the path is too long", path);
     int file = mkostemp (temporary, O_CLOEXEC);
     if (file < 0)

@@ -46,7 +46,7 @@ s_parse_float (gpb_operand_t *self, const char *text, gpb_error_t *error)
         self->value.f32 = strtof (text, &end);
     else
         self->value.f64 = strtod (text, &end);
-    bool overflow = errno == ERANGE && isinf (single ? (double)self->value.f32 : self->value.f64);
+    bool overflow = errno == ERANGE && isinf (single ? (double) self->value.f32 : self->value.f64);
     if (end == text || *end || strchr (" \t\n", text [0]) || overflow)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "a number such as 0.5, not \"%.100s\"",
                               text);
@@ -64,13 +64,13 @@ s_parse_scalar (gpb_operand_t *self, const char *text, gpb_error_t *error)
         status = s_parse_float (self, text, error);
     else if (strcmp (self->type, "i32") == 0) {
         status = s_parse_signed (text, INT32_MIN, INT32_MAX, &number, error);
-        self->value.i32 = (int32_t)number;
+        self->value.i32 = (int32_t) number;
     }
     else if (strcmp (self->type, "i64") == 0)
         status = s_parse_signed (text, INT64_MIN, INT64_MAX, &self->value.i64, error);
     else if (strcmp (self->type, "u32") == 0) {
         status = gpb_arguments_number (text, 0, UINT32_MAX, &count, error);
-        self->value.u32 = (uint32_t)count;
+        self->value.u32 = (uint32_t) count;
     }
     else
         status = gpb_arguments_number (text, 0, UINT64_MAX, &self->value.u64, error);
@@ -118,7 +118,7 @@ gpb_operand_parse (gpb_operand_t *self, char *text, gpb_error_t *error)
     memset (self, 0, sizeof *self);
     self->text = text;
     char *colon = strchr (text, ':');
-    size_t size = colon ? (size_t)(colon - text) : 0;
+    size_t size = colon ? (size_t) (colon - text) : 0;
     gpb_status_t status = GPB_OK;
     if (size == 2 && strncmp (text, "in", size) == 0)
         self->source = colon + 1;

@@ -82,11 +82,11 @@ gpb_table_add (gpb_table_t *self, const char *format, ...)
     va_start (arguments, format);
     va_copy (again, arguments);
     int size = vsnprintf (NULL, 0, format, arguments);
-    char *text = size < 0 ? NULL : gpb_alloc ((size_t)size + 1, 1);
+    char *text = size < 0 ? NULL : gpb_alloc ((size_t) size + 1, 1);
     if (text) {
-        vsnprintf (text, (size_t)size + 1, format, again);
+        vsnprintf (text, (size_t) size + 1, format, again);
         for (char *at = text; *at; at++)
-            if ((unsigned char)*at < 0x20 || *at == 0x7F)
+            if ((unsigned char) *at < 0x20 || *at == 0x7F)
                 *at = '?';
     }
     s_append (self, text);
@@ -99,7 +99,7 @@ s_width (const char *text)
 {
     int width = 0;
     for (; *text; text++)
-        width += ((unsigned char)*text & 0xC0) != 0x80;
+        width += ((unsigned char) *text & 0xC0) != 0x80;
     return width;
 }
 
@@ -132,7 +132,7 @@ const char *
 gpb_table_size (uint64_t size, char *text)
 {
     static const char *const units [] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-    double value = (double)size;
+    double value = (double) size;
     size_t unit = 0;
     while (value >= 1024 && unit < 6) {
         value /= 1024;
@@ -146,7 +146,7 @@ const char *
 gpb_table_time (uint64_t time_ns, char *text)
 {
     static const char *const units [] = { "ns", "µs", "ms", "s" };
-    double value = (double)time_ns;
+    double value = (double) time_ns;
     size_t unit = 0;
     while (value >= 1000 && unit < 3) {
         value /= 1000;

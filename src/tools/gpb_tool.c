@@ -30,7 +30,7 @@ static volatile sig_atomic_t s_interrupted;
 static void
 s_on_signal (int number)
 {
-    (void)number;
+    (void) number;
     s_interrupted = 1;
 }
 

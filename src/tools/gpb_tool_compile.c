@@ -62,7 +62,7 @@ s_report (s_compile_t *self, const gpb_arguments_t *arguments, unsigned index, c
     const char *backend = gpb_backends_name_peek (self->backends, index);
     const char *text = status == GPB_OK ? "" : error->text;
     if (arguments->json) {
-        json_t *device = json_pack ("{s:i, s:o, s:s, s:b, s:s, s:o}", "index", (int)index, "name",
+        json_t *device = json_pack ("{s:i, s:o, s:s, s:b, s:s, s:o}", "index", (int) index, "name",
                                     gpb_json_text (name), "backend", backend ? backend : "", "ok",
                                     status == GPB_OK, "status", gpb_status_name (status), "message",
                                     gpb_json_text (text));
@@ -115,7 +115,7 @@ s_finish (s_compile_t *self, const gpb_arguments_t *arguments)
         fprintf (stderr, "gpb: no device here compiles %s\n", gpb_kernel_id (self->kernel));
     int result = arguments->json ? gpb_json_print (
                      json_pack ("{s:s, s:b, s:O, s:o}", "kernel", gpb_kernel_id (self->kernel),
-                                "ok", (int)ok, "devices", self->devices, "notices", notices))
+                                "ok", (int) ok, "devices", self->devices, "notices", notices))
                                  : gpb_tool_flush ();
     return ok ? result : GPB_EXIT_FAILED;
 }

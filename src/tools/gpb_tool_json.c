@@ -16,7 +16,7 @@
 static json_t *
 s_number (uint64_t number)
 {
-    return json_integer (number <= INT64_MAX ? (json_int_t)number : INT64_MAX);
+    return json_integer (number <= INT64_MAX ? (json_int_t) number : INT64_MAX);
 }
 
 //  Adds a member, whose value it takes; false where either could not be made. The chain of these in
@@ -61,7 +61,7 @@ gpb_json_text (const char *text)
     json_t *value = json_string (text);
     char *plain = value ? NULL : gpb_strdup (text);
     for (char *at = plain; at && *at; at++)
-        if ((unsigned char)*at >= 0x80)
+        if ((unsigned char) *at >= 0x80)
             *at = '?';
     if (plain)
         value = json_string (plain);

@@ -59,7 +59,7 @@ s_join (char **words, size_t count, const char *separator, char *text, size_t si
     for (size_t index = 0; index < count && used + 1 < size; index++) {
         int step =
             snprintf (text + used, size - used, "%s%s", index ? separator : "", words [index]);
-        used += step > 0 ? (size_t)step : 0;
+        used += step > 0 ? (size_t) step : 0;
     }
     return text;
 }
@@ -166,7 +166,7 @@ s_print_kernels (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
             bool scalar = strcmp (parameter->direction, "scalar") == 0;
             int step = snprintf (text + used, sizeof text - used, "%s%s:%s", at ? " " : "",
                                  scalar ? parameter->type : parameter->direction, parameter->name);
-            used += step > 0 ? (size_t)step : 0;
+            used += step > 0 ? (size_t) step : 0;
         }
         gpb_table_add (table, "%s", kernel->id);
         gpb_table_add (table, "%s", text);

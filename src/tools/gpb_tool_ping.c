@@ -15,12 +15,12 @@ static int
 s_print (const gpb_arguments_t *arguments, const Gpb__V1__HelloReply *hello,
          const gpb_histogram_t *round_trips, uint64_t elapsed_ns)
 {
-    double rate = elapsed_ns ? (double)round_trips->count * 1e9 / (double)elapsed_ns : 0;
+    double rate = elapsed_ns ? (double) round_trips->count * 1e9 / (double) elapsed_ns : 0;
     if (arguments->json)
         return gpb_json_print (json_pack ("{s:s, s:s, s:I, s:I, s:f, s:o}", "node", hello->node,
                                           "release", hello->release, "version",
-                                          (json_int_t)hello->version, "count",
-                                          (json_int_t)round_trips->count, "requests_per_second",
+                                          (json_int_t) hello->version, "count",
+                                          (json_int_t) round_trips->count, "requests_per_second",
                                           rate, "round_trip_ns", gpb_json_histogram (round_trips)));
     printf ("node %s, libgpb %s, protocol %" PRIu32 ": %.0f requests a second\n", hello->node,
             hello->release, hello->version, rate);

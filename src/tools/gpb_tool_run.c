@@ -212,7 +212,7 @@ s_execute_peek (const s_run_t *self)
 static json_t *
 s_json_span (const Gpb__V1__Span *span)
 {
-    return span ? json_integer ((json_int_t)span->ns) : json_null ();
+    return span ? json_integer ((json_int_t) span->ns) : json_null ();
 }
 
 static int
@@ -229,19 +229,19 @@ s_print_json (const s_run_t *self)
             continue;
         gpb_reply_result (self->reply, result++, &size);
         json_array_append_new (results,
-                               json_pack ("{s:i, s:o, s:I}", "argument", (int)index, "file",
+                               json_pack ("{s:i, s:o, s:I}", "argument", (int) index, "file",
                                           gpb_json_text (self->operands [index].target), "size",
-                                          (json_int_t)size));
+                                          (json_int_t) size));
     }
     return gpb_json_print (
         json_pack ("{s:s, s:s, s:I, s:I, s:b, s:I, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "kernel",
                    self->arguments->subject, "node", execute->node, "device",
-                   (json_int_t)execute->device, "count", (json_int_t)self->round_trips.count,
-                   "measured", (int)timing->measured, "queued_ns",
-                   (json_int_t)gpb_reply_header_peek (self->reply)->queued_ns, "copy_in_ns",
+                   (json_int_t) execute->device, "count", (json_int_t) self->round_trips.count,
+                   "measured", (int) timing->measured, "queued_ns",
+                   (json_int_t) gpb_reply_header_peek (self->reply)->queued_ns, "copy_in_ns",
                    s_json_span (timing->copy_in), "compute_ns", s_json_span (timing->compute),
                    "copy_out_ns", s_json_span (timing->copy_out), "device_ns",
-                   (json_int_t)timing->device_ns, "host_copied", (json_int_t)timing->host_copied,
+                   (json_int_t) timing->device_ns, "host_copied", (json_int_t) timing->host_copied,
                    "round_trip_ns", gpb_json_histogram (&self->round_trips), "results", results));
 }
 

@@ -17,9 +17,9 @@ const int gpb_something_else = 1;
 static gpb_status_t
 s_start (const gpb_backend_services_t *services, gpb_backend_t **backend_p, gpb_error_t *error)
 {
-    (void)services;
-    (void)backend_p;
-    (void)error;
+    (void) services;
+    (void) backend_p;
+    (void) error;
     abort ();
 }
 

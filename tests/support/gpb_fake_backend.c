@@ -47,8 +47,8 @@ s_start (const gpb_backend_services_t *services, gpb_backend_t **backend_p, gpb_
     self->services = services;
     uint64_t devices = s_number (GPB_FAKE_PREFIX "DEVICES", 2);
     self->devices_count =
-        (unsigned)(devices < GPB_FAKE_DEVICES_MAX ? devices : GPB_FAKE_DEVICES_MAX);
-    self->bad = (int)s_number (GPB_FAKE_PREFIX "BAD", GPB_FAKE_DEVICES_MAX);
+        (unsigned) (devices < GPB_FAKE_DEVICES_MAX ? devices : GPB_FAKE_DEVICES_MAX);
+    self->bad = (int) s_number (GPB_FAKE_PREFIX "BAD", GPB_FAKE_DEVICES_MAX);
     self->total = s_number (GPB_FAKE_PREFIX "MEMORY", 64 << 20);
     self->copy_us = s_number (GPB_FAKE_PREFIX "COPY_US", 0);
     self->compute_us = s_number (GPB_FAKE_PREFIX "COMPUTE_US", 0);
@@ -99,7 +99,7 @@ s_describe (gpb_backend_t *self, unsigned number, gpb_device_info_t *info, gpb_e
     if (number >= self->devices_count)
         return self->services->error_set (error, GPB_OUT_OF_RANGE, "there are %u fake devices",
                                           self->devices_count);
-    if ((int)number == self->bad)
+    if ((int) number == self->bad)
         return self->services->error_set (error, GPB_UNAVAILABLE, "GPB_FAKE_BAD says so");
     memset (info, 0, sizeof *info);
     snprintf (info->name, sizeof info->name, "fake %u", number);
@@ -111,7 +111,7 @@ s_describe (gpb_backend_t *self, unsigned number, gpb_device_info_t *info, gpb_e
     snprintf (info->bus_id, sizeof info->bus_id, "%.20s", bus ? bus : "");
     char *mark = strchr (info->bus_id, '#');
     if (mark)
-        snprintf (mark, sizeof info->bus_id - (size_t)(mark - info->bus_id), "%u", number);
+        snprintf (mark, sizeof info->bus_id - (size_t) (mark - info->bus_id), "%u", number);
     info->compute_units = 1;
     info->clock_mhz = 1000;
     info->total_memory = info->max_allocation = self->total;
@@ -132,7 +132,7 @@ s_open (gpb_backend_t *backend, unsigned number, const gpb_open_t *open, gpb_con
 {
     const gpb_backend_services_t *services = backend->services;
     *context_p = NULL;
-    if (number >= backend->devices_count || (int)number == backend->bad)
+    if (number >= backend->devices_count || (int) number == backend->bad)
         return services->error_set (error, GPB_UNAVAILABLE, "fake device %u is out of order",
                                     number);
     if (open->streams < 1 || open->streams > GPB_FAKE_STREAMS_MAX)
@@ -197,7 +197,7 @@ s_close (gpb_context_t **context_p)
 static gpb_status_t
 s_memory_free (gpb_context_t *self, uint64_t *free_size, gpb_error_t *error)
 {
-    (void)error;
+    (void) error;
     pthread_mutex_lock (&gpb_fake_lock);
     *free_size = self->backend->total - self->backend->devices [self->number].used;
     pthread_mutex_unlock (&gpb_fake_lock);
@@ -258,9 +258,9 @@ static gpb_status_t
 s_wrap (gpb_context_t *self, void *address, uint64_t size, gpb_access_t access,
         gpb_memory_t **memory_p, gpb_error_t *error)
 {
-    (void)address;
-    (void)size;
-    (void)access;
+    (void) address;
+    (void) size;
+    (void) access;
     *memory_p = NULL;
     return self->backend->services->error_set (error, GPB_UNIMPLEMENTED,
                                                "fake %u does not share the host's memory",
@@ -502,7 +502,7 @@ s_binary (gpb_module_t *module, void **data_p, size_t *size_p, gpb_error_t *erro
 static void
 s_compiler (gpb_context_t *self, char *text, size_t size)
 {
-    (void)self;
+    (void) self;
     snprintf (text, size, "fake; compiler 1");
 }
 
@@ -559,7 +559,7 @@ s_reach (const command_t *command, function_id_t id)
     if (id == FUNCTION_COPY)
         return command->work_items;
     const gpb_argument_t *count = &command->arguments [3];
-    return id == FUNCTION_ADD_F32 && count->scalar.i32 > 0 ? 4 * (uint64_t)count->scalar.i32 : 0;
+    return id == FUNCTION_ADD_F32 && count->scalar.i32 > 0 ? 4 * (uint64_t) count->scalar.i32 : 0;
 }
 
 //  Under the lock.

@@ -26,8 +26,8 @@ gpb_fake_fault (const gpb_backend_t *backend, gpb_error_t *error, const char *fo
     s_count++;
     size_t room = sizeof s_text - s_length;
     int size = snprintf (s_text + s_length, room, "%s\n", sentence);
-    if (size > 0 && (size_t)size < room)
-        s_length += (size_t)size;
+    if (size > 0 && (size_t) size < room)
+        s_length += (size_t) size;
     else
         s_text [s_length] = 0;
     return backend->services->error_set (error, GPB_INTERNAL, "fault: %s", sentence);

@@ -21,7 +21,8 @@ gpb_context_t *gpb_fake_contexts;
 static void
 s_sleep_until (uint64_t until_ns)
 {
-    struct timespec until = { (time_t)(until_ns / GPB_NS_PER_S), (long)(until_ns % GPB_NS_PER_S) };
+    struct timespec until = { (time_t) (until_ns / GPB_NS_PER_S),
+                              (long) (until_ns % GPB_NS_PER_S) };
     while (clock_nanosleep (CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
         continue;
 }
@@ -97,7 +98,7 @@ s_run (gpb_context_t *context, const command_t *command)
                  arguments [0].memory->data + arguments [0].offset, command->work_items);
         break;
     case FUNCTION_SLEEP_US:
-        s_sleep_until (gpb_clock_ns () + (uint64_t)arguments [0].scalar.i32 * 1000);
+        s_sleep_until (gpb_clock_ns () + (uint64_t) arguments [0].scalar.i32 * 1000);
         break;
     case FUNCTION_FAIL: return GPB_INTERNAL;
     case FUNCTION_LOSE: return GPB_UNAVAILABLE;

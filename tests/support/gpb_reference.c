@@ -38,8 +38,8 @@ gpb_reference_mandelbrot (uint32_t *iterations, size_t width, size_t height, flo
                           float step, uint32_t limit)
 {
     for (size_t at = 0; at < width * height; at++) {
-        float c_re = fmaf ((float)(at % width), step, left);
-        float c_im = fmaf (-(float)(at / width), step, top);
+        float c_re = fmaf ((float) (at % width), step, left);
+        float c_im = fmaf (-(float) (at / width), step, top);
         float re = 0, im = 0;
         uint32_t count = 0;
         for (; count < limit; count++) {
@@ -72,8 +72,8 @@ gpb_reference_sobel (uint8_t *edges, const uint8_t *pixels, size_t width, size_t
             }
             //  A correctly rounded square root of an exact whole number below 2^53 has the right
             //  whole part.
-            double root = floor (sqrt ((double)(gx * gx + gy * gy)));
-            edges [y * width + x] = (uint8_t)(root > 255 ? 255 : root);
+            double root = floor (sqrt ((double) (gx * gx + gy * gy)));
+            edges [y * width + x] = (uint8_t) (root > 255 ? 255 : root);
         }
 }
 
@@ -81,7 +81,7 @@ void
 gpb_reference_gaussian_blur (gpb_reference_t *blurred, const uint8_t *pixels, size_t width,
                              size_t height, uint32_t radius, float sigma)
 {
-    long reach = (long)radius;
+    long reach = (long) radius;
     //  A weight: ratio is off by u (2.5 ulp = 5 u for a division as OpenCL allows it), its square
     //  by 11 u, times -0.5 exactly: the argument t by 11 u t, so exp by 11 u t, and t exp (-t) is
     //  below 0.37: 4.1 u of the largest weight, which is 1. exp itself: 3 ulp, 6 u. A weight that
@@ -89,16 +89,20 @@ gpb_reference_gaussian_blur (gpb_reference_t *blurred, const uint8_t *pixels, si
     double weight_error = 11;
     //  Rows and columns each: a product, and 2 radius + 1 sums.
     double sum_errors = 2.0 * (2 * radius + 2);
-    for (long y = 0; y < (long)height; y++)
-        for (long x = 0; x < (long)width; x++) {
+    for (long y = 0; y < (long) height; y++)
+        for (long x = 0; x < (long) width; x++) {
             double sum = 0, total = 0;
             for (long dy = -reach; dy <= reach; dy++)
                 for (long dx = -reach; dx <= reach; dx++) {
-                    double weight =
-                        exp (-0.5 * (double)(dx * dx + dy * dy) / ((double)sigma * (double)sigma));
-                    long row = y + dy < 0 ? 0 : y + dy >= (long)height ? (long)height - 1 : y + dy;
-                    long column = x + dx < 0 ? 0 : x + dx >= (long)width ? (long)width - 1 : x + dx;
-                    sum += weight * pixels [row * (long)width + column];
+                    double weight = exp (-0.5 * (double) (dx * dx + dy * dy)
+                                         / ((double) sigma * (double) sigma));
+                    long row = y + dy < 0                ? 0
+                               : y + dy >= (long) height ? (long) height - 1
+                                                         : y + dy;
+                    long column = x + dx < 0               ? 0
+                                  : x + dx >= (long) width ? (long) width - 1
+                                                           : x + dx;
+                    sum += weight * pixels [row * (long) width + column];
                     total += weight;
                 }
             //  Above: two weights and the sums. Below: the square of a sum of weights. Then a
@@ -107,7 +111,7 @@ gpb_reference_gaussian_blur (gpb_reference_t *blurred, const uint8_t *pixels, si
             //  them to a side, of which the sum is at least 1.
             double side = sqrt (total);
             double weights = weight_error * (2 * radius + 1) / side;
-            gpb_reference_t *at = &blurred [y * (long)width + x];
+            gpb_reference_t *at = &blurred [y * (long) width + x];
             at->value = sum / total;
             at->bound = 256 * GPB_REFERENCE_U * (4 * weights + 2 * sum_errors + 6);
         }
@@ -117,19 +121,19 @@ gpb_reference_t
 gpb_reference_reduce (float sum, const float *values, size_t n)
 {
     gpb_reference_t result = { .value = sum };
-    double magnitude = fabs ((double)sum);
+    double magnitude = fabs ((double) sum);
     for (size_t index = 0; index < n; index++) {
-        result.value += (double)values [index];
-        magnitude += fabs ((double)values [index]);
+        result.value += (double) values [index];
+        magnitude += fabs ((double) values [index]);
     }
     //  The longest way of a value to the sum: through one work-item, which has 64 values or more;
     //  through its group, 64 sums and then 16 for a local size of 1,024; and the sums of the other
     //  groups.
-    double items = ceil ((double)n / 64);
+    double items = ceil ((double) n / 64);
     if (items > 262144)
         items = 262144;
     double groups = ceil (items / 64);
-    double own = items > 0 ? ceil ((double)n / items) + 1 : 0;
+    double own = items > 0 ? ceil ((double) n / items) + 1 : 0;
     result.bound = GPB_REFERENCE_U * (own + 80 + groups) * magnitude;
     return result;
 }
@@ -142,13 +146,13 @@ gpb_reference_matmul (gpb_reference_t *c, const float *a, const float *b, size_t
         for (size_t column = 0; column < n; column++) {
             double sum = 0, magnitude = 0;
             for (size_t index = 0; index < k; index++) {
-                double product = (double)a [row * k + index] * (double)b [index * n + column];
+                double product = (double) a [row * k + index] * (double) b [index * n + column];
                 sum += product;
                 magnitude += fabs (product);
             }
             //  At most k roundings on the way of a product: k fused sums, or fewer and two more.
             c [row * n + column].value = sum;
-            c [row * n + column].bound = GPB_REFERENCE_U * (double)k * magnitude;
+            c [row * n + column].bound = GPB_REFERENCE_U * (double) k * magnitude;
         }
 }
 
@@ -161,12 +165,12 @@ gpb_reference_nbody (gpb_reference_t *next_bodies, gpb_reference_t *next_velocit
         const float *body = bodies + 4 * self;
         double force [3] = { 0 }, magnitude [3] = { 0 };
         for (size_t other = 0; other < n; other++) {
-            double distance [3], square = (double)softening * (double)softening;
+            double distance [3], square = (double) softening * (double) softening;
             for (size_t axis = 0; axis < 3; axis++) {
-                distance [axis] = (double)bodies [4 * other + axis] - (double)body [axis];
+                distance [axis] = (double) bodies [4 * other + axis] - (double) body [axis];
                 square += distance [axis] * distance [axis];
             }
-            double pull = (double)bodies [4 * other + 3] / (square * sqrt (square));
+            double pull = (double) bodies [4 * other + 3] / (square * sqrt (square));
             for (size_t axis = 0; axis < 3; axis++) {
                 force [axis] += pull * distance [axis];
                 magnitude [axis] += fabs (pull * distance [axis]);
@@ -177,14 +181,14 @@ gpb_reference_nbody (gpb_reference_t *next_bodies, gpb_reference_t *next_velocit
             //  roundings, so 6 u, its reciprocal root by half of that and 2 ulp (4 u): 7 u; the
             //  cube and the mass: 3 * 7 u and 3 roundings, 24 u; times the difference: 25 u. Then n
             //  fused sums.
-            double force_bound = GPB_REFERENCE_U * (double)(n + 25) * magnitude [axis];
-            double step = fabs ((double)time_step);
+            double force_bound = GPB_REFERENCE_U * (double) (n + 25) * magnitude [axis];
+            double step = fabs ((double) time_step);
             gpb_reference_t *velocity = &next_velocities [4 * self + axis];
             velocity->value =
-                (double)velocities [4 * self + axis] + (double)time_step * force [axis];
+                (double) velocities [4 * self + axis] + (double) time_step * force [axis];
             velocity->bound = step * force_bound + GPB_REFERENCE_U * fabs (velocity->value);
             gpb_reference_t *position = &next_bodies [4 * self + axis];
-            position->value = (double)body [axis] + (double)time_step * velocity->value;
+            position->value = (double) body [axis] + (double) time_step * velocity->value;
             position->bound = step * velocity->bound + GPB_REFERENCE_U * fabs (position->value);
         }
         next_velocities [4 * self + 3] = (gpb_reference_t){ .value = velocities [4 * self + 3] };

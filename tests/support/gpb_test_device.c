@@ -59,7 +59,7 @@ gpb_test_device_wait (gpb_test_device_t *self, unsigned stream, gpb_event_t **ev
         struct pollfd item = { self->notify_fds [stream], POLLIN, 0 };
         ck_assert_msg (poll (&item, 1, PATIENCE_MS) == 1, "stream %u does not notify", stream);
         uint64_t count;
-        ck_assert_int_eq (read (item.fd, &count, sizeof count), (int)sizeof count);
+        ck_assert_int_eq (read (item.fd, &count, sizeof count), (int) sizeof count);
         status = self->operations->query (*event_p, &done, times, error);
     }
     self->operations->event_free (event_p);

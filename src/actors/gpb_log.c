@@ -1,0 +1,50 @@
+//  gpb_log - one line an event, through zsys, from the level that the configuration says
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_log.h"
+
+#include <czmq.h>
+#include <stdarg.h>
+
+#define LINE_SIZE 2048    //  bytes; a longer line is cut
+
+static const char *const s_levels [] = { "error", "warning", "info", "debug" };
+
+static void
+s_one_line (char *line, size_t size, const char *text)
+{
+    size_t used = 0;
+    for (; *text && used + 4 < size; text++) {
+        if (*text == '\n') {
+            memcpy (line + used, " | ", 3);
+            used += 3;
+        }
+        else
+            line [used++] = *text;
+    }
+    line [used] = 0;
+}
+
+void
+gpb_log (const gpb_config_t *config, gpb_log_level_t level, const char *format, ...)
+{
+    const char *wanted = gpb_config_string (config, "log_level");
+    gpb_log_level_t most = GPB_LOG_ERROR;
+    while (most < GPB_LOG_DEBUG && !streq (s_levels [most], wanted))
+        most++;
+    if (level > most)
+        return;
+    char text [LINE_SIZE], line [LINE_SIZE];
+    va_list arguments;
+    va_start (arguments, format);
+    vsnprintf (text, sizeof text, format, arguments);
+    va_end (arguments);
+    s_one_line (line, sizeof line, text);
+    switch (level) {
+    case GPB_LOG_ERROR: zsys_error ("%s", line); break;
+    case GPB_LOG_WARNING: zsys_warning ("%s", line); break;
+    case GPB_LOG_INFO: zsys_info ("%s", line); break;
+    case GPB_LOG_DEBUG: zsys_debug ("%s", line); break;
+    }
+}
