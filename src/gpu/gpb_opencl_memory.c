@@ -150,6 +150,21 @@ gpb_opencl_wrap (gpb_context_t *self, void *address, uint64_t size, gpb_access_t
     return GPB_OK;
 }
 
+//  A mapped buffer that is released without this keeps its memory in PoCL. The buffer is free of
+//  other commands, so the wait is short.
+static void
+s_unmap_staging (gpb_memory_t *memory)
+{
+    cl_int code;
+    cl_command_queue queue =
+        clCreateCommandQueue (memory->context->context, memory->context->device, 0, &code);
+    if (!queue)
+        return;
+    if (clEnqueueUnmapMemObject (queue, memory->buffer, memory->host, 0, NULL, NULL) == CL_SUCCESS)
+        clFinish (queue);
+    clReleaseCommandQueue (queue);
+}
+
 void
 gpb_opencl_release (gpb_memory_t **memory_p)
 {
@@ -159,7 +174,8 @@ gpb_opencl_release (gpb_memory_t **memory_p)
     *memory_p = NULL;
     if (memory->svm)
         clSVMFree (memory->context->context, memory->svm);
-    //  Releasing the last reference of a mapped buffer unmaps it.
+    if (memory->staging && memory->host)
+        s_unmap_staging (memory);
     if (memory->buffer)
         clReleaseMemObject (memory->buffer);
     memory->context->services->free (memory);
