@@ -54,13 +54,12 @@ s_introduce (self_t *self, unsigned index, gpb_error_t *error)
     snprintf (number, sizeof number, "%u", index);
     gpb_status_t told;
     if (status && streq (status, "OK"))
-        told = gpb_pipe_ask (self->broker, error, "DEVICE", number, text, NULL);
+        told = gpb_pipe_ask (self->broker, (const char *[]){ "DEVICE", number, text, NULL }, error);
     else {
-        gpb_log (self->config, GPB_LOG_WARNING, "device %u is lost: %s", index,
-                 text ? text : "interrupted");
+        const char *reason = text ? text : "interrupted";
+        gpb_log (self->config, GPB_LOG_WARNING, "device %u is lost: %s", index, reason);
         zactor_destroy (&self->devices [index]);
-        told =
-            gpb_pipe_ask (self->broker, error, "LOST", number, text ? text : "interrupted", NULL);
+        told = gpb_pipe_ask (self->broker, (const char *[]){ "LOST", number, reason, NULL }, error);
     }
     zstr_free (&status);
     zstr_free (&text);
@@ -123,7 +122,7 @@ s_command (void *actor, char **words, size_t count, gpb_error_t *error)
         gpb_status_t status = self->broker ? GPB_OK : s_start (self, error);
         if (status != GPB_OK || is_start)
             return status;
-        return gpb_pipe_ask (self->broker, error, "BIND", words [1], NULL);
+        return gpb_pipe_ask (self->broker, (const char *[]){ "BIND", words [1], NULL }, error);
     }
     if (count == 3 && streq (words [0], "CONFIGURE")) {
         if (self->broker)

@@ -69,7 +69,8 @@ gpb_rentals_new (const gpb_config_t *config, const gpb_shared_context_t *shared,
     self->pool = zactor_new (gpb_pool, &args);
     char endpoint [64];
     snprintf (endpoint, sizeof endpoint, "inproc://gpb-pool-%p", (void *) self);
-    gpb_status_t status = gpb_pipe_ask (self->pool, error, "BIND", endpoint, NULL);
+    gpb_status_t status =
+        gpb_pipe_ask (self->pool, (const char *[]){ "BIND", endpoint, NULL }, error);
     if (status == GPB_OK) {
         self->dealer = zsock_new (ZMQ_DEALER);
         zsock_set_linger (self->dealer, 0);

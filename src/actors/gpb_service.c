@@ -12,7 +12,6 @@
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
 
-#include <stdarg.h>
 #include <unistd.h>
 
 #define HANDLERS_MAX 64    //  above the largest number of a request's body
@@ -269,14 +268,11 @@ gpb_node_name (const gpb_config_t *config)
 }
 
 gpb_status_t
-gpb_pipe_ask (zactor_t *actor, gpb_error_t *error, ...)
+gpb_pipe_ask (zactor_t *actor, const char *const *words, gpb_error_t *error)
 {
     zmsg_t *command = zmsg_new ();
-    va_list words;
-    va_start (words, error);
-    for (const char *word = va_arg (words, const char *); word; word = va_arg (words, const char *))
-        zmsg_addstr (command, word);
-    va_end (words);
+    for (; *words; words++)
+        zmsg_addstr (command, *words);
     zmsg_send (&command, actor);
 
     char *status_name = NULL, *text = NULL;

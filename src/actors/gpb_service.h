@@ -100,8 +100,8 @@ void gpb_pipe_answer (zsock_t *pipe, gpb_status_t status, const char *text);
 //  NULL when memory runs out.
 char *gpb_node_name (const gpb_config_t *config);
 
-//  Sends a command (its words end in NULL) to an actor and waits for its answer, whose text stands
-//  in error also for GPB_OK.
-gpb_status_t gpb_pipe_ask (zactor_t *actor, gpb_error_t *error, ...);
+//  Sends a command (words ends in NULL) to an actor and waits for its answer, whose text stands in
+//  error also for GPB_OK.
+gpb_status_t gpb_pipe_ask (zactor_t *actor, const char *const *words, gpb_error_t *error);
 
 #endif

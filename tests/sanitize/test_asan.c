@@ -21,7 +21,7 @@ s_reads_past_the_end (void)
     volatile unsigned char *block = malloc (s_size);
     block [0] = 0;
     s_number = block [s_size];
-    free ((void *)block);
+    free ((void *) block);
     _exit (0);
 }
 
@@ -29,7 +29,7 @@ static void
 s_reads_what_is_freed (void)
 {
     volatile unsigned char *block = malloc (s_size);
-    free ((void *)block);
+    free ((void *) block);
     //  cppcheck-suppress deallocuse
     s_number = block [0];    // NOLINT(clang-analyzer-unix.Malloc)
     _exit (0);

@@ -23,7 +23,7 @@ static int s_unguarded;
 static void *
 s_counts_unguarded (void *unused)
 {
-    (void)unused;
+    (void) unused;
     for (int round = 0; round < 1000; round++)
         s_unguarded++;
     return NULL;
@@ -77,7 +77,7 @@ s_echo_is_no_race (const char *bound, const char *connected)
     pid_t child = fork ();
     ck_assert_int_ge (child, 0);
     if (child == 0) {
-        zactor_t *echo = zactor_new (s_echo, (void *)bound);
+        zactor_t *echo = zactor_new (s_echo, (void *) bound);
         int port = 0;
         zsock_recv (echo, "i", &port);
         zsock_t *dealer = zsock_new (ZMQ_DEALER);
