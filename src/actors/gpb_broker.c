@@ -322,7 +322,7 @@ s_handle_execute (void *actor, gpb_call_t *call)
     };
     gpb_status_t status = GPB_OK;
     if (!constraints.kernel)
-        status = gpb_error_set (&error, GPB_NOT_FOUND, "there is no kernel %s", request->kernel);
+        status = gpb_kernels_refuse (request->kernel, &error);
     for (size_t index = 0; status == GPB_OK && index < request->n_arguments; index++) {
         const Gpb__V1__Argument *argument = request->arguments [index];
         if (argument->value_case == GPB__V1__ARGUMENT__VALUE_BUFFER)

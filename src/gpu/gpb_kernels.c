@@ -127,7 +127,7 @@ static gpb_status_t
 s_load_package (gpb_kernels_t *self, const char *folder, const char *name, gpb_error_t *error)
 {
     char path [PATH_MAX], definition [PATH_MAX + 16];
-    if (snprintf (path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+    if (snprintf (path, sizeof path, "%s/%s", folder, name) >= (int) sizeof path)
         return GPB_OK;    //  nobody can open it
     snprintf (definition, sizeof definition, "%s/kernel.conf", path);
     if (access (definition, F_OK) != 0)
@@ -148,7 +148,7 @@ s_load_package (gpb_kernels_t *self, const char *folder, const char *name, gpb_e
 static int
 s_compare_names (const void *left, const void *right)
 {
-    return strcmp (*(char *const *)left, *(char *const *)right);
+    return strcmp (*(char *const *) left, *(char *const *) right);
 }
 
 //  Names come in the order of the disk; sorted, the notices are the same everywhere.
@@ -223,6 +223,16 @@ gpb_kernels_lookup (gpb_kernels_t *self, const char *id)
 {
     size_t at;
     return s_find (self, id, &at) ? self->kernels.items [at] : NULL;
+}
+
+gpb_status_t
+gpb_kernels_refuse (const char *id, gpb_error_t *error)
+{
+    if (!gpb_kernel_id_valid (id))
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "a kernel's id is [a-z0-9_.-]{1,%d}, and \"%.80s\" was given",
+                              GPB_KERNEL_ID_MAX, id);
+    return gpb_error_set (error, GPB_NOT_FOUND, "there is no kernel %s", id);
 }
 
 gpb_status_t
