@@ -54,7 +54,7 @@ typedef struct _s_peer_t {
     int fd;    //  -1: inproc
     bool
         chosen;    //  the peer chose its identity, so that it may come back with another descriptor
-    bool dropped;        //  it did not take its replies: what it says is not read any more
+    bool dropped;        //  it did not take its replies, and gets no more
     uint64_t seen_ns;    //  when its last message came
     s_debt_t *debt;      //  NULL: a tombstone, of a peer that was dropped
     struct _s_peer_t *next_ended;
@@ -374,10 +374,22 @@ gpb_router_destroy (gpb_router_t **self_p, int linger_ms)
     gpb_free (self);
 }
 
+//  libzmq takes a port's number modulo 2^16, and so would listen where nobody looks.
+static bool
+s_port_is_too_large (const char *endpoint)
+{
+    const char *colon = strrchr (endpoint, ':');
+    return strncmp (endpoint, "tcp://", 6) == 0 && colon && strspn (colon + 1, "0123456789") > 0
+           && strtoul (colon + 1, NULL, 10) > UINT16_MAX;
+}
+
 gpb_status_t
 gpb_router_bind (gpb_router_t *self, const char *endpoint, char *bound, size_t bound_size,
                  gpb_error_t *error)
 {
+    if (s_port_is_too_large (endpoint))
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "cannot bind %s: a port is at most 65535", endpoint);
     //  libzmq's own words, not CZMQ's: that one takes a "*" port for its own.
     if (zmq_bind (self->router_zmq, endpoint) != 0) {
         int reason = zmq_errno ();
@@ -494,6 +506,7 @@ static void
 s_peer_drop (gpb_router_t *self, s_peer_t *peer)
 {
     s_peer_end (self, peer);
+    peer->dropped = true;
     self->figures.dropped_peers++;
     s_peer_t *tombstone = gpb_alloc (1, sizeof *tombstone);
     if (!tombstone)
@@ -512,9 +525,13 @@ gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_message_t
     s_peer_t *peer = (s_peer_t *) connection;
     //  A debt of any size may grow by one message, or a reply larger than the bound could never be
     //  sent.
-    bool fits = peer && atomic_load (&peer->debt->size) <= self->options.reply_max_size;
-    gpb_status_t status = peer ? GPB_RESOURCE_EXHAUSTED : GPB_UNAVAILABLE;
-    for (size_t index = 0; fits && index < message->payloads_count; index++)
+    bool is_there = peer && !peer->dropped;
+    bool fits = is_there
+                && (connection->is_relay
+                    || atomic_load (&peer->debt->size) <= self->options.reply_max_size);
+    gpb_status_t status = is_there ? GPB_RESOURCE_EXHAUSTED : GPB_UNAVAILABLE;
+    for (size_t index = 0; fits && !connection->is_relay && index < message->payloads_count;
+         index++)
         if (zmq_msg_size (&message->payloads [index]) >= COUNTED_FRAME_SIZE)
             s_count_frame (peer->debt, &message->payloads [index]);
     if (fits)
