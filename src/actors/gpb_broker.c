@@ -164,7 +164,9 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
         s_registration_answer (self, entry, &message->header);
         return;
     }
-    gpb_placement_answered (self->placement, entry, status == GPB_OK, gpb_clock_ns ());
+    //  What was answered early was not answered OK, whatever its kernel has come to.
+    gpb_placement_answered (self->placement, entry, status == GPB_OK && !entry->answered,
+                            gpb_clock_ns ());
     if (!entry->answered) {
         gpb_codec_append (&message->header, GPB_REPLY_QUEUED_NS,
                           entry->sent_ns - entry->received_ns, NULL);
