@@ -14,7 +14,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +48,7 @@ s_directory (const char *variable)
 }
 
 static void
-s_spawn (gpb_test_node_t *self, char *const *options, bool keeps_errors)
+s_spawn (gpb_test_node_t *self, const char *const *options, bool keeps_errors)
 {
     char program [4096];
     snprintf (program, sizeof program, "%s/gpb_actor", s_directory ("GPB_BUILD_DIR"));
@@ -71,9 +70,12 @@ s_spawn (gpb_test_node_t *self, char *const *options, bool keeps_errors)
     posix_spawnattr_setsigdefault (&attributes, &defaults);
     posix_spawnattr_setflags (&attributes, POSIX_SPAWN_SETSIGDEF);
 
+    //  posix_spawn takes pointers to what it could change, and does not.
     char *arguments [OPTIONS_MAX + 2] = { program };
-    for (size_t index = 0; options [index]; index++)
-        arguments [index + 1] = options [index];
+    for (size_t index = 0; options [index]; index++) {
+        ck_assert_uint_lt (index, OPTIONS_MAX);
+        memcpy (&arguments [index + 1], &options [index], sizeof arguments [0]);
+    }
     int failure = posix_spawn (&self->pid, program, &actions, &attributes, arguments, environ);
     ck_assert_msg (failure == 0, "%s: %s", program, strerror (failure));
     posix_spawnattr_destroy (&attributes);
@@ -107,34 +109,20 @@ s_read_line (gpb_test_node_t *self, char *line, size_t size)
     line [used] = 0;
 }
 
-static size_t
-s_collect (va_list list, char **options)
-{
-    size_t count = 0;
-    for (char *option = va_arg (list, char *); option; option = va_arg (list, char *)) {
-        ck_assert_uint_lt (count, OPTIONS_MAX - 2);
-        options [count++] = option;
-    }
-    options [count] = NULL;
-    return count;
-}
-
 void
-gpb_test_node_start (gpb_test_node_t *self, ...)
+gpb_test_node_start_options (gpb_test_node_t *self, const char *const *given)
 {
     memset (self, 0, sizeof *self);
-    char *options [OPTIONS_MAX + 1];
-    va_list list;
-    va_start (list, self);
-    size_t count = s_collect (list, options), binds = 0;
-    va_end (list);
-    for (size_t index = 0; index < count; index++)
-        binds += strcmp (options [index], "--bind") == 0;
-    char bind [] = "--bind", any_port [] = GPB_TEST_ANY_PORT;
+    const char *options [OPTIONS_MAX + 1] = { NULL };
+    size_t count = 0, binds = 0;
+    for (; given [count]; count++) {
+        ck_assert_uint_lt (count, OPTIONS_MAX - 2);
+        options [count] = given [count];
+        binds += strcmp (given [count], "--bind") == 0;
+    }
     if (binds == 0) {
-        options [count++] = bind;
-        options [count++] = any_port;
-        options [count] = NULL;
+        options [count] = "--bind";
+        options [count + 1] = GPB_TEST_ANY_PORT;
         binds = 1;
     }
     s_spawn (self, options, false);
@@ -149,14 +137,9 @@ gpb_test_node_start (gpb_test_node_t *self, ...)
 }
 
 void
-gpb_test_node_spawn (gpb_test_node_t *self, ...)
+gpb_test_node_spawn_options (gpb_test_node_t *self, const char *const *options)
 {
     memset (self, 0, sizeof *self);
-    char *options [OPTIONS_MAX + 1];
-    va_list list;
-    va_start (list, self);
-    s_collect (list, options);
-    va_end (list);
     s_spawn (self, options, true);
 }
 
@@ -211,17 +194,15 @@ gpb_test_node_kill (gpb_test_node_t *self)
 //  A node in this process
 
 void
-gpb_test_node_compose (gpb_test_node_t *self, const char *endpoint, ...)
+gpb_test_node_compose_options (gpb_test_node_t *self, const char *endpoint,
+                               const char *const *pairs)
 {
     memset (self, 0, sizeof *self);
     gpb_error_t error = { GPB_OK, "" };
     gpb_config_t *config = gpb_config_new ();
     ck_assert_ptr_nonnull (config);
-    va_list list;
-    va_start (list, endpoint);
-    for (const char *key = va_arg (list, const char *); key; key = va_arg (list, const char *))
-        ck_assert_ok (gpb_config_set (config, key, va_arg (list, const char *), &error));
-    va_end (list);
+    for (size_t index = 0; pairs [index]; index += 2)
+        ck_assert_ok (gpb_config_set (config, pairs [index], pairs [index + 1], &error));
     self->actor = zactor_new (gpb_actor, config);
     ck_assert_ptr_nonnull (self->actor);
     gpb_config_destroy (&config);
@@ -431,18 +412,14 @@ gpb_test_raw_message (const Gpb__V1__Request *request)
 }
 
 void
-gpb_test_raw_request (gpb_test_raw_t *self, Gpb__V1__Request *request, ...)
+gpb_test_raw_request (gpb_test_raw_t *self, Gpb__V1__Request *request, zframe_t *payload)
 {
     request->version = 1;
     zmsg_t *message = gpb_test_raw_message (request);
     if (self->type == ZMQ_DEALER)
         zmsg_pushmem (message, "", 0);
-    va_list payloads;
-    va_start (payloads, request);
-    for (zframe_t *frame = va_arg (payloads, zframe_t *); frame;
-         frame = va_arg (payloads, zframe_t *))
-        zmsg_append (message, &frame);
-    va_end (payloads);
+    if (payload)
+        zmsg_append (message, &payload);
     gpb_test_raw_send (self, &message);
 }
 

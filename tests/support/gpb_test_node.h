@@ -34,12 +34,16 @@ typedef struct {
 //  ---------------------------------------------------------------------------------------------------------
 //  Nodes
 
-//  Starts the program with these options, ended by NULL, and waits for a line `ready ENDPOINT` for
-//  each --bind; where there is none, on a free port of the loopback.
-void gpb_test_node_start (gpb_test_node_t *self, ...) __attribute__ ((sentinel));
+//  Starts the program with these options and waits for a line `ready ENDPOINT` for each --bind;
+//  where there is none, on a free port of the loopback.
+#define gpb_test_node_start(self, ...)                                                             \
+    gpb_test_node_start_options (self, (const char *const []){ __VA_ARGS__, NULL })
+void gpb_test_node_start_options (gpb_test_node_t *self, const char *const *options);
 
 //  The same without waiting, and with its standard error kept; for a node that is not to start.
-void gpb_test_node_spawn (gpb_test_node_t *self, ...) __attribute__ ((sentinel));
+#define gpb_test_node_spawn(self, ...)                                                             \
+    gpb_test_node_spawn_options (self, (const char *const []){ __VA_ARGS__, NULL })
+void gpb_test_node_spawn_options (gpb_test_node_t *self, const char *const *options);
 
 //  Waits for its end. The exit status, or 256 and the signal that ended it. *errors (may be NULL),
 //  of errors_size bytes, becomes what it wrote to standard error, if that was kept.
@@ -51,10 +55,12 @@ void gpb_test_node_stop (gpb_test_node_t *self);
 //  SIGKILL.
 void gpb_test_node_kill (gpb_test_node_t *self);
 
-//  Starts a node in this process, bound to endpoint, with pairs of keys and values, ended by NULL.
+//  Starts a node in this process, bound to endpoint, with these pairs of keys and values.
 //  gpb_test_node_stop ends it too.
-void gpb_test_node_compose (gpb_test_node_t *self, const char *endpoint, ...)
-    __attribute__ ((sentinel));
+#define gpb_test_node_compose(self, endpoint, ...)                                                 \
+    gpb_test_node_compose_options (self, endpoint, (const char *const []){ __VA_ARGS__, NULL })
+void gpb_test_node_compose_options (gpb_test_node_t *self, const char *endpoint,
+                                    const char *const *pairs);
 
 //  The backend of the tests, with packages of its own (tests/kernels_fake). Before a node starts.
 void gpb_test_use_fake (unsigned devices, uint64_t memory_size);
@@ -106,10 +112,9 @@ void gpb_test_raw_close (gpb_test_raw_t *self);
 //  Takes the frames as they are; a DEALER has to send the empty one itself.
 void gpb_test_raw_send (gpb_test_raw_t *self, zmsg_t **message_p);
 
-//  A request as the protocol has it, with the version filled in, and payload frames behind it,
-//  ended by NULL (taken).
-void gpb_test_raw_request (gpb_test_raw_t *self, Gpb__V1__Request *request, ...)
-    __attribute__ ((sentinel));
+//  A request as the protocol has it, with the version filled in, and with one payload frame behind
+//  it where payload is not NULL (taken).
+void gpb_test_raw_request (gpb_test_raw_t *self, Gpb__V1__Request *request, zframe_t *payload);
 
 //  The same as a message, to be spoiled.
 zmsg_t *gpb_test_raw_message (const Gpb__V1__Request *request);

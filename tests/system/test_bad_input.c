@@ -26,9 +26,9 @@ s_start (const char *key_value)
 {
     gpb_test_use_fake (1, 64 << 20);
     if (key_value)
-        gpb_test_node_start (&s_node, "--backends", "fake", "--set", key_value, NULL);
+        gpb_test_node_start (&s_node, "--backends", "fake", "--set", key_value);
     else
-        gpb_test_node_start (&s_node, "--backends", "fake", NULL);
+        gpb_test_node_start (&s_node, "--backends", "fake");
     s_good = gpb_test_client (&s_node);
     gpb_test_raw_open (&s_raw, ZMQ_DEALER, NULL, s_node.endpoints [0]);
 }

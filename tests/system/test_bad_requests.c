@@ -33,7 +33,7 @@ static void
 s_start_opencl (void)
 {
     gpb_test_use_packages ("tests/kernels_fake");
-    gpb_test_node_start (&s_node, "--backends", "opencl", "--set", "allow_register=true", NULL);
+    gpb_test_node_start (&s_node, "--backends", "opencl", "--set", "allow_register=true");
     s_connect ();
 }
 
@@ -41,7 +41,7 @@ static void
 s_start_fake (unsigned devices)
 {
     gpb_test_use_fake (devices, 64 << 20);
-    gpb_test_node_start (&s_node, "--backends", "fake", NULL);
+    gpb_test_node_start (&s_node, "--backends", "fake");
     s_connect ();
 }
 
@@ -601,7 +601,7 @@ START_TEST (test_replies_to_a_client_that_is_gone_are_dropped)
 {
     enum { REQUESTS = 100 };
     gpb_test_use_fake (1, 64 << 20);
-    gpb_test_node_start (&s_node, "--backends", "fake", NULL);
+    gpb_test_node_start (&s_node, "--backends", "fake");
     int ready [2];
     ck_assert_int_eq (pipe (ready), 0);
     pid_t child = fork ();    //  before this process has a ZeroMQ context

@@ -37,7 +37,7 @@ s_check_drain (int signal_number, const char *drain_ms, bool expects_all)
     enum { REQUESTS = 400 };
     gpb_test_use_fake (1, 64 << 20);
     gpb_test_node_t node;
-    gpb_test_node_start (&node, "--backends", "fake", "--set", drain_ms, NULL);
+    gpb_test_node_start (&node, "--backends", "fake", "--set", drain_ms);
     gpb_client_t *client = gpb_test_client (&node), *other = gpb_test_client (&node);
     for (size_t index = 0; index < REQUESTS; index++) {
         gpb_error_t error;
@@ -98,7 +98,7 @@ START_TEST (test_a_signal_while_the_node_starts_ends_it_well)
     gpb_test_use_fake (2, 64 << 20);
     for (size_t index = 0; index < 5; index++) {
         gpb_test_node_t node;
-        gpb_test_node_spawn (&node, "--backends", "fake", "--bind", GPB_TEST_ANY_PORT, NULL);
+        gpb_test_node_spawn (&node, "--backends", "fake", "--bind", GPB_TEST_ANY_PORT);
 
         //  The signal is blocked from the program's first lines on; before those it is the
         //  process's end.
@@ -117,8 +117,8 @@ START_TEST (test_a_port_that_is_taken_is_an_error_that_says_so)
 {
     gpb_test_use_fake (1, 64 << 20);
     gpb_test_node_t node, second;
-    gpb_test_node_start (&node, "--backends", "fake", NULL);
-    gpb_test_node_spawn (&second, "--backends", "fake", "--bind", node.endpoints [0], NULL);
+    gpb_test_node_start (&node, "--backends", "fake");
+    gpb_test_node_spawn (&second, "--backends", "fake", "--bind", node.endpoints [0]);
     char errors [4096];
     ck_assert_int_eq (gpb_test_node_wait (&second, errors, sizeof errors), 1);
     ck_assert_msg (strstr (errors, node.endpoints [0]) && strstr (errors, "in use"), "%s", errors);
@@ -136,7 +136,7 @@ START_TEST (test_every_endpoint_is_printed_as_it_is_and_serves)
     snprintf (ipc, sizeof ipc, "ipc:///tmp/gpb-test-life-%d", (int) getpid ());
     gpb_test_node_t node;
     gpb_test_node_start (&node, "--backends", "fake", "--bind", GPB_TEST_ANY_PORT, "--bind",
-                         GPB_TEST_ANY_PORT, "--bind", ipc, NULL);
+                         GPB_TEST_ANY_PORT, "--bind", ipc);
     ck_assert_uint_eq (node.endpoints_count, 3);
     unsigned ports [2];
     for (size_t index = 0; index < 2; index++)
@@ -171,7 +171,7 @@ START_TEST (test_an_endpoint_that_is_none_is_refused)
     for (size_t index = 0; index < sizeof endpoints / sizeof endpoints [0]; index++) {
         gpb_test_node_t node;
         char errors [4096];
-        gpb_test_node_spawn (&node, "--backends", "fake", "--bind", endpoints [index], NULL);
+        gpb_test_node_spawn (&node, "--backends", "fake", "--bind", endpoints [index]);
         int status = gpb_test_node_wait (&node, errors, sizeof errors);
         ck_assert_msg (status == 1 && strstr (errors, endpoints [index]), "%s: exit %d: %s",
                        endpoints [index], status, errors);
@@ -190,7 +190,7 @@ START_TEST (test_a_client_that_does_not_read_is_dropped_and_others_are_served)
     gpb_test_use_fake (1, 64 << 20);
     gpb_test_node_t node;
     gpb_test_node_start (&node, "--backends", "fake", "--set", "reply_max_size=4194304", "--set",
-                         "reply_high_water=20", NULL);
+                         "reply_high_water=20");
     gpb_client_t *good = gpb_test_client (&node);
     gpb_test_raw_t deaf;
     memset (&deaf, 0, sizeof deaf);
@@ -238,7 +238,7 @@ START_TEST (test_a_client_that_vanishes_gives_its_memory_back_within_a_second)
     enum { RENTS = 10, SIZE = 1 << 20 };
     gpb_test_use_fake (2, 64 << 20);
     gpb_test_node_t node;
-    gpb_test_node_start (&node, "--backends", "fake", NULL);
+    gpb_test_node_start (&node, "--backends", "fake");
     int ready [2];
     ck_assert_int_eq (pipe (ready), 0);
     pid_t child = fork ();    //  before this process has a ZeroMQ context
@@ -402,7 +402,7 @@ START_TEST (test_a_composed_opencl_node_leaves_the_application_its_signals)
     char *before = s_environment ();
     s_zsys_t zsys = s_zsys ();
     gpb_test_node_t node;
-    gpb_test_node_compose (&node, "inproc://guest", "backends", "opencl", NULL);
+    gpb_test_node_compose (&node, "inproc://guest", "backends", "opencl");
     gpb_client_t *client = gpb_test_client (&node);
     float a [4] = { 1, 2, 3, 4 };
     gpb_request_t *request = gpb_request_execute ("vector_add");
@@ -445,7 +445,7 @@ START_TEST (test_a_composed_node_leaves_the_process_alone)
     ck_assert_int_eq (before.zsys.sndhwm, 777);
     for (size_t round = 0; round < 2; round++) {
         gpb_test_node_t node;
-        gpb_test_node_compose (&node, "inproc://guest", "backends", "fake", NULL);
+        gpb_test_node_compose (&node, "inproc://guest", "backends", "fake");
         gpb_client_t *client = gpb_test_client (&node);
         s_check_serves (client);
         s_check_process (&before);
@@ -469,7 +469,7 @@ START_TEST (test_a_composed_node_logs_where_the_application_does)
     zsys_set_logident ("guest");
     gpb_test_use_fake (2, 64 << 20);
     gpb_test_node_t node;
-    gpb_test_node_compose (&node, "inproc://logs", "backends", "fake", NULL);
+    gpb_test_node_compose (&node, "inproc://logs", "backends", "fake");
     gpb_test_node_stop (&node);
     zsys_info ("the application's own");
     zsys_set_logstream (stderr);
@@ -483,7 +483,7 @@ START_TEST (test_a_port_that_is_taken_ends_no_process)
 {
     gpb_test_use_fake (1, 64 << 20);
     gpb_test_node_t node;
-    gpb_test_node_compose (&node, GPB_TEST_ANY_PORT, "backends", "fake", NULL);
+    gpb_test_node_compose (&node, GPB_TEST_ANY_PORT, "backends", "fake");
     zactor_t *second = zactor_new (gpb_actor, NULL);
     char *status = NULL, *text = NULL;
     zstr_sendx (second, "CONFIGURE", "backends", "fake", NULL);
@@ -519,8 +519,8 @@ START_TEST (test_two_nodes_in_one_process_do_not_know_each_other)
     gpb_test_use_fake (1, 64 << 20);
     gpb_test_node_t nodes [2];
     gpb_client_t *clients [2];
-    gpb_test_node_compose (&nodes [0], "inproc://one", "backends", "fake", "name", "one", NULL);
-    gpb_test_node_compose (&nodes [1], "inproc://other", "backends", "fake", "name", "other", NULL);
+    gpb_test_node_compose (&nodes [0], "inproc://one", "backends", "fake", "name", "one");
+    gpb_test_node_compose (&nodes [1], "inproc://other", "backends", "fake", "name", "other");
     for (size_t index = 0; index < 2; index++)
         clients [index] = gpb_test_client (&nodes [index]);
     uint64_t handle = gpb_test_rent (clients [0], 4096, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE, -1);

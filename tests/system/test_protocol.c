@@ -208,7 +208,7 @@ s_queue_full (s_stage_t *self)
 {
     enum { REQUESTS = 200 };
     gpb_test_node_t node;
-    gpb_test_node_start (&node, "--backends", "fake", "--set", "max_queued_requests=1", NULL);
+    gpb_test_node_start (&node, "--backends", "fake", "--set", "max_queued_requests=1");
     gpb_client_t *client = gpb_test_client (&node);
     for (size_t index = 0; index < REQUESTS; index++) {
         gpb_error_t error;
@@ -236,7 +236,7 @@ static void
 s_draining (s_stage_t *self)
 {
     gpb_test_node_t node;
-    gpb_test_node_start (&node, "--backends", "fake", NULL);
+    gpb_test_node_start (&node, "--backends", "fake");
     gpb_client_t *client = gpb_test_client (&node);
     gpb_error_t error;
     gpb_request_t *request = gpb_test_sleep (500000);
@@ -267,7 +267,7 @@ static void
 s_connection_lost (s_stage_t *self)
 {
     gpb_test_node_t node;
-    gpb_test_node_start (&node, "--backends", "fake", NULL);
+    gpb_test_node_start (&node, "--backends", "fake");
     gpb_client_t *client = gpb_test_client (&node), *other = gpb_test_client (&node);
     gpb_error_t error;
     gpb_request_t *request = gpb_test_sleep (10000000);
@@ -289,7 +289,7 @@ s_no_device (s_stage_t *self)
 {
     setenv ("GPB_FAKE_DEVICES", "0", 1);
     gpb_test_node_t node;
-    gpb_test_node_start (&node, "--backends", "fake", NULL);
+    gpb_test_node_start (&node, "--backends", "fake");
     setenv ("GPB_FAKE_DEVICES", "2", 1);
     gpb_client_t *client = gpb_test_client (&node);
     s_note (self, gpb_test_call (client, gpb_test_sleep (0)));
@@ -302,7 +302,7 @@ static void
 s_device_lost (s_stage_t *self)
 {
     gpb_test_node_t node;
-    gpb_test_node_start (&node, "--backends", "fake", NULL);
+    gpb_test_node_start (&node, "--backends", "fake");
     gpb_client_t *client = gpb_test_client (&node);
     gpb_request_t *request = gpb_request_execute ("lose");
     gpb_request_i32 (request, 0);
@@ -447,7 +447,7 @@ s_frame_missing (s_stage_t *self)
     execute.kernel = kernel;
     execute.n_arguments = 4;
     execute.arguments = arguments_p;
-    gpb_test_raw_request (&self->raw, &request, zframe_new ("0123456789abcdef", 16), NULL);
+    gpb_test_raw_request (&self->raw, &request, zframe_new ("0123456789abcdef", 16));
     s_recv_raw (self);
 }
 
@@ -504,7 +504,7 @@ static void
 s_register_denied (s_stage_t *self)
 {
     gpb_test_node_t node;
-    gpb_test_node_start (&node, "--backends", "fake", NULL);
+    gpb_test_node_start (&node, "--backends", "fake");
     gpb_client_t *client = gpb_test_client (&node);
     s_note (self, gpb_test_call (client,
                                  gpb_request_register (s_definition, "fake: noop nothing", false)));
@@ -630,7 +630,7 @@ s_mapped_in_use (s_stage_t *self)
 {
     static const float a [4] = { 0 };
     gpb_test_node_t node;
-    gpb_test_node_compose (&node, "inproc://mapped", "backends", "fake", NULL);
+    gpb_test_node_compose (&node, "inproc://mapped", "backends", "fake");
     gpb_client_t *client = gpb_test_client (&node);
     uint64_t handle = gpb_test_rent (client, 64, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE, 0);
     gpb_reply_t *reply = gpb_test_call_ok (client, gpb_request_map (handle));
@@ -760,7 +760,7 @@ START_TEST (test_every_cause_gives_its_status_and_a_sentence_that_helps)
     s_row_t rows [CAUSES_MAX];
     size_t count = s_read_rows (rows), failures = 0;
     gpb_test_node_t node;
-    gpb_test_node_start (&node, "--backends", "fake", "--set", "allow_register=true", NULL);
+    gpb_test_node_start (&node, "--backends", "fake", "--set", "allow_register=true");
     s_stage_t stage = { .node = &node, .client = gpb_test_client (&node) };
     gpb_test_raw_open (&stage.raw, ZMQ_DEALER, NULL, node.endpoints [0]);
     for (size_t index = 0; index < PROVOCATIONS; index++) {
