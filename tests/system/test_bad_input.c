@@ -235,19 +235,24 @@ s_connect (void)
 START_TEST (test_bytes_that_are_no_zmtp_harm_nobody)
 {
     s_start (NULL);
+#define BYTES(text)                                                                                \
+    {                                                                                              \
+        text, sizeof text - 1                                                                      \
+    }
     static const struct {
         const char *bytes;
         size_t size;
     } cases [] = {
-        { "", 0 },
-        { "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 28 },
-        { "\xff\0\0\0\0\0\0\0\x01\x7f", 10 },    //  a greeting, broken off
-        { "\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-          "\0"
-          "\0\0\0\0\0\0\0\0\0\0\0\0\x04\xff\xff\xff\xff\xff\xff\xff\xff",
-          73 },    //  a whole one, and a command of 2^64 - 1 bytes
-        { "\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", 11 },    //  TLS
+        BYTES (""),
+        BYTES ("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        BYTES ("\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"),    //  TLS
+        BYTES ("\xff\0\0\0\0\0\0\0\x01\x7f"),                  //  a greeting of ZMTP, broken off
+        //  A whole one of 64 bytes, and a command of 2^64 - 1.
+        BYTES ("\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+               "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+               "\x06\xff\xff\xff\xff\xff\xff\xff\xff"),
     };
+#undef BYTES
     int fds [sizeof cases / sizeof cases [0]];
     for (size_t index = 0; index < sizeof cases / sizeof cases [0]; index++) {
         fds [index] = s_connect ();
