@@ -165,7 +165,9 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
         s_registration_answer (self, entry, &message->header);
         return;
     }
-    gpb_placement_answered (self->placement, entry, status == GPB_OK, gpb_clock_ns ());
+    //  What was answered early was not answered OK, whatever its kernel has come to.
+    gpb_placement_answered (self->placement, entry, status == GPB_OK && !entry->answered,
+                            gpb_clock_ns ());
     if (!entry->answered) {
         gpb_codec_append (&message->header, GPB_REPLY_QUEUED_NS,
                           entry->sent_ns - entry->received_ns, NULL);
@@ -323,7 +325,7 @@ s_handle_execute (void *actor, gpb_call_t *call)
     };
     gpb_status_t status = GPB_OK;
     if (!constraints.kernel)
-        status = gpb_error_set (&error, GPB_NOT_FOUND, "there is no kernel %s", request->kernel);
+        status = gpb_kernels_refuse (request->kernel, &error);
     for (size_t index = 0; status == GPB_OK && index < request->n_arguments; index++) {
         const Gpb__V1__Argument *argument = request->arguments [index];
         if (argument->value_case == GPB__V1__ARGUMENT__VALUE_BUFFER)

@@ -109,7 +109,7 @@ gpb_answer_kernels (gpb_service_t *service, gpb_call_t *call, gpb_kernels_t *ker
     else if (gpb_kernels_lookup (kernels, id))
         count = 1;
     else
-        gpb_error_set (&error, GPB_NOT_FOUND, "there is no kernel %s", id);
+        gpb_kernels_refuse (id, &error);
 
     gpb_described_kernel_t *described = gpb_alloc (count, sizeof *described);
     Gpb__V1__Kernel **messages = gpb_alloc (count, sizeof *messages);

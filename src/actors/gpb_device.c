@@ -459,19 +459,19 @@ s_handle_unmap (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
 }
 
-//  An owner has left: what it rented goes back, what it has in flight has nobody to tell.
+//  An owner has left: what it rented goes back. What a connection has in flight has nobody to tell
+//  when it ends; what a client behind a broker has is still answered to the broker, whose book it
+//  stands in.
 static void
 s_drop_owner (self_t *self, const gpb_owner_t *owner)
 {
-    for (uint32_t number = 0; number < JOBS_MAX; number++) {
+    for (uint32_t number = 0; number < JOBS_MAX && !owner->behind; number++) {
         gpb_job_t *job = &self->jobs [number];
         if (job->kind == GPB__V1__REQUEST__BODY__NOT_SET
             || job->owner.connection != owner->connection)
             continue;
-        if (!owner->behind)
-            job->connection = NULL;
-        if (!owner->behind || job->owner.behind == owner->behind)
-            job->answered = true;
+        job->connection = NULL;
+        job->answered = true;
     }
     gpb_rentals_drop (self->rentals, owner);
 }

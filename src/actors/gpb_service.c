@@ -142,6 +142,8 @@ s_handle (gpb_service_t *self, gpb_message_t *message, gpb_connection_t *connect
     gpb_hop_t hop;
     bool has_hop = message->envelope_count > 1
                    && gpb_hop_read (&message->envelope [message->envelope_count - 1], &hop);
+    if (has_hop && connection->is_inproc)
+        connection->is_relay = true;
     uint64_t now_ns = gpb_clock_ns ();
     gpb_call_t call = {
         .request = request,

@@ -172,6 +172,9 @@ void gpb_kernels_destroy (gpb_kernels_t **self_p);
 //  NULL where there is none. Borrowed.
 const gpb_kernel_t *gpb_kernels_lookup (gpb_kernels_t *self, const char *id);
 
+//  Why there is none of this id: NOT_FOUND, or INVALID_ARGUMENT for what is no kernel's id at all.
+gpb_status_t gpb_kernels_refuse (const char *id, gpb_error_t *error);
+
 //  Takes kernel, also where it fails. ALREADY_EXISTS unless replace; a definition that is replaced
 //  lives on until self is destroyed, since requests may still use it.
 gpb_status_t gpb_kernels_insert (gpb_kernels_t *self, gpb_kernel_t **kernel_p, bool replace,

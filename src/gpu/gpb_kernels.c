@@ -226,6 +226,16 @@ gpb_kernels_lookup (gpb_kernels_t *self, const char *id)
 }
 
 gpb_status_t
+gpb_kernels_refuse (const char *id, gpb_error_t *error)
+{
+    if (!gpb_kernel_id_valid (id))
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "a kernel's id is [a-z0-9_.-]{1,%d}, and \"%.80s\" was given",
+                              GPB_KERNEL_ID_MAX, id);
+    return gpb_error_set (error, GPB_NOT_FOUND, "there is no kernel %s", id);
+}
+
+gpb_status_t
 gpb_kernels_insert (gpb_kernels_t *self, gpb_kernel_t **kernel_p, bool replace, gpb_error_t *error)
 {
     gpb_kernel_t *kernel = *kernel_p;

@@ -148,7 +148,7 @@ gpb_programs_lookup (gpb_programs_t *self, const char *id, gpb_error_t *error)
         return &entry->program;
     const gpb_kernel_t *kernel = gpb_kernels_lookup (self->kernels, id);
     if (!kernel) {
-        gpb_error_set (error, GPB_NOT_FOUND, "there is no kernel %s", id);
+        gpb_kernels_refuse (id, error);
         return NULL;
     }
     const char *lacks = gpb_kernel_lacks (kernel, &self->shared->info);

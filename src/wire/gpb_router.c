@@ -1,10 +1,11 @@
 //  gpb_router - a ROUTER that knows its connections
 //
 //  libzmq's ROUTER tells nobody that a peer left. What tells is the socket's monitor, which knows
-//  file descriptors only; a message's "__fd" property ties the two together. Descriptors are
-//  reused, so three things are looked at whenever a peer is seen for the first time, after every
-//  event so far has been read (the monitor gets ACCEPTED before the peer's first message can be
-//  read, and DISCONNECTED before the descriptor's next ACCEPTED):
+//  file descriptors only; a frame's "__fd" property ties the two together. (Not the identity's:
+//  libzmq gives it that property only where the message was polled for before it was received.)
+//  Descriptors are reused, so three things are looked at whenever a peer is seen for the first
+//  time, after every event so far has been read (the monitor gets ACCEPTED before the peer's first
+//  message can be read, and DISCONNECTED before the descriptor's next ACCEPTED):
 //    - the descriptor is not open: the peer left before it was read; its message is dropped, since
 //    nobody is there to
 //      answer, and nothing would ever say again that it left;
@@ -53,7 +54,7 @@ typedef struct _s_peer_t {
     int fd;    //  -1: inproc
     bool
         chosen;    //  the peer chose its identity, so that it may come back with another descriptor
-    bool dropped;        //  it did not take its replies: what it says is not read any more
+    bool dropped;        //  it did not take its replies, and gets no more
     uint64_t seen_ns;    //  when its last message came
     s_debt_t *debt;      //  NULL: a tombstone, of a peer that was dropped
     struct _s_peer_t *next_ended;
@@ -229,15 +230,16 @@ s_identity_is_older (const s_peer_t *peer, const s_peer_t *other)
 
 //  The peer that a message came from, or NULL where it is gone already, or memory ran out.
 static s_peer_t *
-s_peer_of (gpb_router_t *self, zmq_msg_t *identity)
+s_peer_of (gpb_router_t *self, gpb_message_t *message)
 {
+    zmq_msg_t *identity = &message->envelope [0];
     s_peer_t *peer = s_peer_lookup (self, identity);
-    if (peer && (!peer->chosen || peer->fd == zmq_msg_get (identity, ZMQ_SRCFD)))
+    if (peer && (!peer->chosen || peer->fd == zmq_msg_get (&message->delimiter, ZMQ_SRCFD)))
         return peer;
 
     s_monitor_drain (self);
     peer = s_peer_lookup (self, identity);
-    int fd = zmq_msg_get (identity, ZMQ_SRCFD);
+    int fd = zmq_msg_get (&message->delimiter, ZMQ_SRCFD);
     if (peer && peer->fd == fd)
         return peer;
     if (peer)
@@ -372,10 +374,22 @@ gpb_router_destroy (gpb_router_t **self_p, int linger_ms)
     gpb_free (self);
 }
 
+//  libzmq takes a port's number modulo 2^16, and so would listen where nobody looks.
+static bool
+s_port_is_too_large (const char *endpoint)
+{
+    const char *colon = strrchr (endpoint, ':');
+    return strncmp (endpoint, "tcp://", 6) == 0 && colon && strspn (colon + 1, "0123456789") > 0
+           && strtoul (colon + 1, NULL, 10) > UINT16_MAX;
+}
+
 gpb_status_t
 gpb_router_bind (gpb_router_t *self, const char *endpoint, char *bound, size_t bound_size,
                  gpb_error_t *error)
 {
+    if (s_port_is_too_large (endpoint))
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "cannot bind %s: a port is at most 65535", endpoint);
     //  libzmq's own words, not CZMQ's: that one takes a "*" port for its own.
     if (zmq_bind (self->router_zmq, endpoint) != 0) {
         int reason = zmq_errno ();
@@ -437,7 +451,7 @@ gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **
         self->figures.received++;
         if (status != GPB_OK)
             self->figures.refused++;
-        s_peer_t *peer = message->envelope_count ? s_peer_of (self, &message->envelope [0]) : NULL;
+        s_peer_t *peer = message->envelope_count ? s_peer_of (self, message) : NULL;
         if (!peer || !peer->debt) {
             gpb_message_clear (message);
             continue;
@@ -492,6 +506,7 @@ static void
 s_peer_drop (gpb_router_t *self, s_peer_t *peer)
 {
     s_peer_end (self, peer);
+    peer->dropped = true;
     self->figures.dropped_peers++;
     s_peer_t *tombstone = gpb_alloc (1, sizeof *tombstone);
     if (!tombstone)
@@ -510,9 +525,13 @@ gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_message_t
     s_peer_t *peer = (s_peer_t *) connection;
     //  A debt of any size may grow by one message, or a reply larger than the bound could never be
     //  sent.
-    bool fits = peer && atomic_load (&peer->debt->size) <= self->options.reply_max_size;
-    gpb_status_t status = peer ? GPB_RESOURCE_EXHAUSTED : GPB_UNAVAILABLE;
-    for (size_t index = 0; fits && index < message->payloads_count; index++)
+    bool is_there = peer && !peer->dropped;
+    bool fits = is_there
+                && (connection->is_relay
+                    || atomic_load (&peer->debt->size) <= self->options.reply_max_size);
+    gpb_status_t status = is_there ? GPB_RESOURCE_EXHAUSTED : GPB_UNAVAILABLE;
+    for (size_t index = 0; fits && !connection->is_relay && index < message->payloads_count;
+         index++)
         if (zmq_msg_size (&message->payloads [index]) >= COUNTED_FRAME_SIZE)
             s_count_frame (peer->debt, &message->payloads [index]);
     if (fits)

@@ -26,6 +26,8 @@ typedef struct _gpb_router_t gpb_router_t;
 typedef struct {
     uint64_t number;    //  from 1, never used twice
     bool is_inproc;     //  in this process
+    bool is_relay;      //  set by the owner: a broker of this process, which bounds what each of
+                        //  its own clients leaves unread; bytes that wait for them all are not its
     void *data;         //  the owner's
 } gpb_connection_t;
 

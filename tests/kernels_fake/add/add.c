@@ -1,0 +1,1 @@
+fake: add_f32 by the name of add

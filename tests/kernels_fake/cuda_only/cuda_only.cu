@@ -1,0 +1,1 @@
+extern "C" __global__ void cuda_only (int n) {}

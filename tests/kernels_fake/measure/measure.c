@@ -1,0 +1,1 @@
+fake: noop by the name of measure

@@ -1,0 +1,1 @@
+fake: sleep_us by the name of sleep
