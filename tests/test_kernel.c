@@ -101,7 +101,7 @@ START_TEST (test_an_output_says_whether_it_starts_at_zero)
     gpb_error_t error = { GPB_OK, "" };
     gpb_kernel_t *kernel = gpb_kernel_parse (
         "id = \"k\"; source = \"k.c\"; global = [ 1 ];\n"
-                                    "parameters = (\n"
+        "parameters = (\n"
         "  { name = \"a\"; direction = \"out\"; type = \"f32\"; count = 1; zero = true; },\n"
         "  { name = \"b\"; direction = \"out\"; type = \"f32\"; count = 1; zero = false; },\n"
         "  { name = \"c\"; direction = \"inout\"; type = \"f32\"; count = 1; } );",
