@@ -50,7 +50,7 @@ START_TEST (test_a_new_one_has_the_defaults)
     ck_assert_uint_eq (gpb_config_number (config, "default_timeout_ms"), 30000);
     ck_assert_uint_eq (gpb_config_number (config, "max_timeout_ms"), 3600000);
     ck_assert_uint_eq (gpb_config_number (config, "drain_ms"), 10000);
-    ck_assert_uint_eq (gpb_config_number (config, "reply_high_water"), 1000);
+    ck_assert_uint_eq (gpb_config_number (config, "reply_high_water"), 65536);
     ck_assert_uint_eq (gpb_config_number (config, "reply_max_size"), 1073741824);
     ck_assert_uint_eq (gpb_config_number (config, "heartbeat_ms"), 5000);
     ck_assert_uint_eq (gpb_config_number (config, "lease_ms"), 60000);

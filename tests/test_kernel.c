@@ -79,6 +79,7 @@ START_TEST (test_what_is_left_out_has_its_default)
     ck_assert_msg (kernel != NULL, "%s", error.text);
     ck_assert_str_eq (gpb_kernel_description (kernel), "");
     ck_assert_uint_eq (gpb_kernel_parameter (kernel, 0)->alignment, 8);
+    ck_assert (!gpb_kernel_parameter (kernel, 0)->zero);
     ck_assert_str_eq (gpb_kernel_parameter (kernel, 0)->count, "5");
     ck_assert_str_eq (gpb_kernel_global (kernel, 0), "7");
     ck_assert_str_eq (gpb_kernel_global (kernel, 1), "2");
@@ -91,6 +92,24 @@ START_TEST (test_what_is_left_out_has_its_default)
     ck_assert (!code.debug);
     ck_assert_str_eq (code.options, "");
     ck_assert_str_eq (code.architecture, "");
+    gpb_kernel_destroy (&kernel);
+}
+END_TEST
+
+START_TEST (test_an_output_says_whether_it_starts_at_zero)
+{
+    gpb_error_t error = { GPB_OK, "" };
+    gpb_kernel_t *kernel = gpb_kernel_parse (
+        "id = \"k\"; source = \"k.c\"; global = [ 1 ];\n"
+        "parameters = (\n"
+        "  { name = \"a\"; direction = \"out\"; type = \"f32\"; count = 1; zero = true; },\n"
+        "  { name = \"b\"; direction = \"out\"; type = \"f32\"; count = 1; zero = false; },\n"
+        "  { name = \"c\"; direction = \"inout\"; type = \"f32\"; count = 1; } );",
+        "x", &error);
+    ck_assert_msg (kernel != NULL, "%s", error.text);
+    ck_assert (gpb_kernel_parameter (kernel, 0)->zero);
+    ck_assert (!gpb_kernel_parameter (kernel, 1)->zero);
+    ck_assert (!gpb_kernel_parameter (kernel, 2)->zero);
     gpb_kernel_destroy (&kernel);
 }
 END_TEST
@@ -210,9 +229,14 @@ static const struct {
     { WITH (A ("count = 1; alignment = 2;")), "here it is 2" },
     { WITH (A ("count = 1; alignment = 256;")), "here it is 256" },
     { WITH (A ("count = 1; alignment = 0;")), "here it is 0" },
+    { WITH (A ("count = 1; zero = true;")),
+      "kernel.conf:4: zero is for out parameters, and \"a\" is in" },
+    { WITH (A ("count = 1; zero = false;")), "zero is for out parameters, and \"a\" is in" },
+    { WITH (A ("count = 1; zero = 1;")), "zero is true or false, and here it is a whole number" },
     { WITH (A ("count = 1; minimum = 0;")), "minimum is for scalars, and \"a\" is in" },
 #define S(type, more) "{ name = \"s\"; direction = \"scalar\"; type = \"" type "\"; " more " }"
     { WITH (S ("i32", "count = 1;")), "kernel.conf:4: count is for memory, and \"s\" is a scalar" },
+    { WITH (S ("i32", "zero = true;")), "zero is for out parameters, and \"s\" is scalar" },
     { WITH (S ("i32", "alignment = 4;")), "alignment is for memory, and \"s\" is a scalar" },
     { WITH (S ("i32", "minimum = 1.5;")),
       "minimum of a i32 is a whole number, and here it is a number with a fraction" },
@@ -543,7 +567,7 @@ START_TEST (test_no_cut_or_mangled_definition_crashes)
 END_TEST
 
 GPB_TEST_MAIN ("gpb_kernel", 20, test_a_definition_says_what_its_text_says,
-               test_what_is_left_out_has_its_default,
+               test_what_is_left_out_has_its_default, test_an_output_says_whether_it_starts_at_zero,
                test_portable_code_has_the_prelude_and_its_own_line_numbers,
                test_every_fault_is_refused_with_its_line_and_what_would_be_right,
                test_the_template_of_the_refusals_is_taken,

@@ -1,7 +1,8 @@
-//  histogram - how often each byte stands in a vector, added to what `bins` holds
+//  histogram - how often each byte stands in a vector
 //
 //  A work-group counts one contiguous piece of values in bins of its own, in local memory, where
-//  atomics are cheap; then it adds those that are not zero to the result. A count wraps at 2^32.
+//  atomics are cheap; then it adds those that are not zero to `bins`, which starts at zero. A
+//  count wraps at 2^32.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

@@ -1,9 +1,9 @@
-//  reduce - the sum of a vector, added to what `sum` holds
+//  reduce - the sum of a vector
 //
 //  A work-item has a contiguous run of lines: a line is four times four floats, 64 bytes, a cache
 //  line of a CPU's and two sectors of a GPU's, read at once in four loads. Then FAN work-items of a
-//  group add up what all of it have, one of them adds up theirs, and adds that to the result: two
-//  barriers, where a tree takes one a level. Any local size is right: one over SLOTS takes more than
+//  group add up what all of it have, one of them adds up theirs, and adds that to `sum`, which
+//  starts at zero: two barriers, where a tree takes one a level. Any local size is right: one over SLOTS takes more than
 //  one round to bring its sums to local memory. kernel.conf declares the alignment that a load of
 //  four floats at once relies on.
 //

@@ -80,8 +80,9 @@ static const s_key_t s_keys [] = {
     { "drain_ms", GPB_CONFIG_NUMBER, "10000", 0, TIME_MAX_MS, NULL,
       "How long a node that stops waits for what it has accepted; then the rest is answered\n"
       "UNAVAILABLE." },
-    { "reply_high_water", GPB_CONFIG_NUMBER, "1000", 1, 1000000, NULL,
-      "Replies that wait for one client in its connection before they are held back." },
+    { "reply_high_water", GPB_CONFIG_NUMBER, "65536", 1, 1000000, NULL,
+      "Replies that wait for one client in its connection; beyond it the client is dropped. At\n"
+      "least as many as a client may have requests in flight." },
     { "reply_max_size", GPB_CONFIG_NUMBER, "1073741824", 65536, INT64_MAX, NULL,
       "Bytes of replies held back for one client that does not read; beyond it the client is\n"
       "dropped." },

@@ -59,6 +59,7 @@ gpb_describe_kernel (gpb_described_kernel_t *self, const gpb_kernel_t *kernel)
         described->type = (char *) gpb_type_name (parameter->type);
         described->count = (char *) parameter->count;
         described->alignment = parameter->alignment;
+        described->zero = parameter->zero;
         self->parameters_p [index] = described;
     }
     unsigned dimensions = gpb_kernel_dimensions (kernel);

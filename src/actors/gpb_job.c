@@ -1,9 +1,10 @@
 //  gpb_job - the work of one request on a device, from its memory to its results
 //
-//  All commands of a job go to one stream, in order: copies in, launch, copies out. Only the last
-//  one notifies; every one has an event, so that its outcome and its times are known. Enqueuing
-//  that breaks off in the middle leaves commands on the device, whose memory must stay: such a job
-//  ends like any other, when its last event is done, with its failure as the answer.
+//  All commands of a job go to one stream, in order: copies in and zeroed outputs, launch, copies
+//  out. Only the last one notifies; every one has an event, so that its outcome and its times are
+//  known. Enqueuing that breaks off in the middle leaves commands on the device, whose memory must
+//  stay: such a job ends like any other, when its last event is done, with its failure as the
+//  answer.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -282,6 +283,21 @@ s_bind (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argument *ar
     return status;
 }
 
+//  An output that is to be zero when the kernel starts. Launch buffers that the host shares are
+//  this job's alone by now; a rented one may still have earlier jobs' commands to come.
+static gpb_status_t
+s_enqueue_zero (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_piece_t *piece,
+                const gpb_argument_t *bound, uint64_t size, gpb_error_t *error)
+{
+    if (size == 0)
+        return GPB_OK;
+    if (!piece->rental && shop->shared->info.shares_host_memory) {
+        memset (piece->block->address, 0, size);
+        return GPB_OK;
+    }
+    return s_zero (self, shop, bound->memory, bound->offset, size, GPB_NOTIFY_NOT, error);
+}
+
 //  The launch, between the copies in and the copies out.
 static gpb_status_t
 s_enqueue (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *program,
@@ -292,7 +308,10 @@ s_enqueue (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *pro
     for (size_t index = 0; status == GPB_OK && index < self->pieces_count; index++) {
         const gpb_parameter_t *parameter = gpb_kernel_parameter (program->kernel, index);
         gpb_piece_t *piece = &self->pieces [index];
-        if (!piece->staging)
+        if (parameter->zero)
+            status = s_enqueue_zero (self, shop, piece, &launch->arguments [index],
+                                     plan->sizes [index], error);
+        if (!piece->staging || status != GPB_OK)
             continue;
         if (parameter->direction != GPB_IN)
             outs [outs_count++] = index;

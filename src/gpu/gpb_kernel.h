@@ -11,7 +11,8 @@
 //      source = "vector_add.c";       // one portable file, or, for each backend:
 //                                     // sources = { cl = "x.cl"; cu = "x.cu"; ptx = "x.ptx";
 //                                     //             cubin = "x.cubin"; };
-//      parameters = (                 // alignment: default the type's size
+//      parameters = (                 // alignment: default the type's size; zero = true: an out
+//                                     // parameter is all zero bytes when the kernel starts
 //          { name = "a"; direction = "in"; type = "f32"; count = "n"; },
 //          { name = "b"; direction = "in"; type = "f32"; count = "n"; },
 //          { name = "c"; direction = "out"; type = "f32"; count = "n"; },
@@ -72,6 +73,7 @@ typedef struct {
     gpb_type_t type;       //  scalars are i32, u32, i64, u64, f32 or f64
     const char *count;     //  the expression's text; "" for a scalar
     uint32_t alignment;    //  bytes that the kernel relies on
+    bool zero;             //  an output that is all zero bytes when the kernel starts
 } gpb_parameter_t;
 
 //  Reads DIRECTORY/kernel.conf and what it names. INVALID_ARGUMENT with file, line and what would

@@ -14,10 +14,15 @@
 #include <string.h>
 
 static const gpb_reader_key_t s_parameter_keys [] = {
-    { "name", CONFIG_TYPE_STRING },    { "direction", CONFIG_TYPE_STRING },
-    { "type", CONFIG_TYPE_STRING },    { "count", GPB_READER_SEVERAL },
-    { "alignment", CONFIG_TYPE_INT },  { "minimum", GPB_READER_SEVERAL },
-    { "maximum", GPB_READER_SEVERAL }, { NULL, 0 },
+    { "name", CONFIG_TYPE_STRING },
+    { "direction", CONFIG_TYPE_STRING },
+    { "type", CONFIG_TYPE_STRING },
+    { "count", GPB_READER_SEVERAL },
+    { "alignment", CONFIG_TYPE_INT },
+    { "minimum", GPB_READER_SEVERAL },
+    { "maximum", GPB_READER_SEVERAL },
+    { "zero", CONFIG_TYPE_BOOL },
+    { NULL, 0 },
 };
 
 static gpb_status_t
@@ -105,6 +110,17 @@ s_read_alignment (gpb_reader_t *self, const config_setting_t *group, gpb_paramet
 }
 
 static gpb_status_t
+s_read_zero (gpb_reader_t *self, const config_setting_t *group, gpb_parameter_t *parameter)
+{
+    const config_setting_t *setting = config_setting_get_member (group, "zero");
+    if (setting && parameter->direction != GPB_OUT)
+        return gpb_reader_refuse (self, setting, "zero is for out parameters, and \"%s\" is %s",
+                                  parameter->name, gpb_direction_name (parameter->direction));
+    parameter->zero = gpb_reader_bool (group, "zero", false);
+    return GPB_OK;
+}
+
+static gpb_status_t
 s_read_name (gpb_reader_t *self, const config_setting_t *group, size_t index)
 {
     const char *name;
@@ -176,6 +192,8 @@ s_read_parameter (gpb_reader_t *self, const config_setting_t *group, size_t inde
                                   type);
     }
     status = s_read_alignment (self, group, parameter);
+    if (status == GPB_OK)
+        status = s_read_zero (self, group, parameter);
     return status == GPB_OK ? s_read_bounds (self, group, index) : status;
 }
 

@@ -191,7 +191,8 @@ s_parameters (const Gpb__V1__Kernel *kernel)
                                    && s_put_text (object, "direction", parameter->direction)
                                    && s_put_text (object, "type", parameter->type)
                                    && s_put_text (object, "count", parameter->count)
-                                   && s_put_number (object, "alignment", parameter->alignment));
+                                   && s_put_number (object, "alignment", parameter->alignment)
+                                   && s_put_bool (object, "zero", parameter->zero));
         good = json_array_append_new (array, object) == 0;
     }
     return s_if (array, good);

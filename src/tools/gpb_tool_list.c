@@ -116,6 +116,17 @@ gpb_tool_devices (const gpb_arguments_t *arguments)
 //  ---------------------------------------------------------------------------------------------------------
 //  Kernels
 
+//  What the kernel finds in a parameter's memory.
+static const char *
+s_start (const Gpb__V1__Parameter *parameter)
+{
+    if (strcmp (parameter->direction, "scalar") == 0)
+        return "-";
+    if (strcmp (parameter->direction, "out") != 0)
+        return "as-sent";
+    return parameter->zero ? "zero" : "undefined";
+}
+
 //  One kernel: its parameters, in the order of `gpb run`.
 static int
 s_print_parameters (const Gpb__V1__Kernel *kernel)
@@ -135,7 +146,7 @@ s_print_parameters (const Gpb__V1__Kernel *kernel)
     if (kernel->n_require)
         printf ("requires: %s\n",
                 s_join (kernel->require, kernel->n_require, ", ", text, sizeof text));
-    gpb_table_t *table = gpb_table_new ("PARAMETER DIRECTION TYPE >ALIGNMENT COUNT");
+    gpb_table_t *table = gpb_table_new ("PARAMETER DIRECTION TYPE >ALIGNMENT STARTS COUNT");
     for (size_t index = 0; table && index < kernel->n_parameters; index++) {
         const Gpb__V1__Parameter *parameter = kernel->parameters [index];
         bool scalar = strcmp (parameter->direction, "scalar") == 0;
@@ -143,6 +154,7 @@ s_print_parameters (const Gpb__V1__Kernel *kernel)
         gpb_table_add (table, "%s", parameter->direction);
         gpb_table_add (table, "%s", parameter->type);
         gpb_table_add (table, scalar ? "-" : "%" PRIu32, parameter->alignment);
+        gpb_table_add (table, "%s", s_start (parameter));
         gpb_table_add (table, "%s", scalar ? "-" : parameter->count);
     }
     return s_print_table (table);

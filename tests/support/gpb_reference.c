@@ -29,6 +29,7 @@ gpb_reference_saxpy (float *y, const float *x, float a, size_t n)
 void
 gpb_reference_histogram (uint32_t *bins, const uint8_t *values, size_t n)
 {
+    memset (bins, 0, 256 * sizeof *bins);
     for (size_t index = 0; index < n; index++)
         bins [values [index]]++;
 }
@@ -118,10 +119,10 @@ gpb_reference_gaussian_blur (gpb_reference_t *blurred, const uint8_t *pixels, si
 }
 
 gpb_reference_t
-gpb_reference_reduce (float sum, const float *values, size_t n)
+gpb_reference_reduce (const float *values, size_t n)
 {
-    gpb_reference_t result = { .value = sum };
-    double magnitude = fabs ((double) sum);
+    gpb_reference_t result = { .value = 0 };
+    double magnitude = 0;
     for (size_t index = 0; index < n; index++) {
         result.value += (double) values [index];
         magnitude += fabs ((double) values [index]);

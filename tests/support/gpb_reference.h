@@ -38,8 +38,8 @@ void gpb_reference_sobel (uint8_t *edges, const uint8_t *pixels, size_t width, s
 void gpb_reference_gaussian_blur (gpb_reference_t *blurred, const uint8_t *pixels, size_t width,
                                   size_t height, uint32_t radius, float sigma);
 
-//  sum added to all values. Holds for a local size of at least 64 and at most 1024.
-gpb_reference_t gpb_reference_reduce (float sum, const float *values, size_t n);
+//  The sum of all values. Holds for a local size of at least 64 and at most 1024.
+gpb_reference_t gpb_reference_reduce (const float *values, size_t n);
 
 void gpb_reference_matmul (gpb_reference_t *c, const float *a, const float *b, size_t m, size_t n,
                            size_t k);

@@ -213,10 +213,15 @@ class Tools(unittest.TestCase):
                           for parameter in kernels["vector_add"]["parameters"]],
                          [("a", "in", "f32"), ("b", "in", "f32"), ("c", "out", "f32"),
                           ("n", "scalar", "i32")])
+        self.assertEqual([(parameter["name"], parameter["zero"])
+                          for parameter in kernels["histogram"]["parameters"]],
+                         [("values", False), ("bins", True), ("n", False)])
+        self.assertRegex(self.node.gpb("kernels", "histogram").stdout.decode(),
+                         r"(?m)^bins +out +u32 +4 +zero +256$")
         one = self.node.json("kernels", "sobel")
         self.assertEqual([kernel["id"] for kernel in one["kernels"]], ["sobel"])
         done = self.node.gpb("kernels", "vector_add")
-        self.assertRegex(done.stdout.decode(), r"(?m)^n +scalar +i32 +- +-$")
+        self.assertRegex(done.stdout.decode(), r"(?m)^n +scalar +i32 +- +- +-$")
         self.assertRegex(self.node.gpb("kernels").stdout.decode(),
                          r"(?m)^vector_add +in:a in:b out:c i32:n +c = a \+ b$")
         self.assert_refused(self.node.gpb("kernels", "no_such"), 1, "NOT_FOUND", "no_such")

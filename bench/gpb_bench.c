@@ -1,0 +1,156 @@
+//  gpb_bench - what the benchmarks share: a node of their own, medians, and how they print
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_bench.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void
+gpb_bench_fail (const char *format, ...)
+{
+    va_list arguments;
+    va_start (arguments, format);
+    fputs ("bench: ", stderr);
+    vfprintf (stderr, format, arguments);
+    fputs ("\n", stderr);
+    va_end (arguments);
+    //  The node's threads still run: what CZMQ does at exit is not for now.
+    _exit (1);
+}
+
+static double
+s_load (void)
+{
+    double load = 0;
+    return getloadavg (&load, 1) == 1 ? load : -1;
+}
+
+void
+gpb_bench_begin (gpb_bench_t *self, int argc, char **argv)
+{
+    memset (self, 0, sizeof *self);
+    self->json = argc == 2 && streq (argv [1], "--json");
+    if (argc > 1 && !self->json) {
+        fprintf (stderr, "Usage: %s [--json]\n", argv [0]);
+        exit (2);
+    }
+    self->load_before = s_load ();
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  A node and a client of it
+
+static char *
+s_command (zactor_t *node, const char *command, const char *argument)
+{
+    zstr_sendx (node, command, argument, NULL);
+    char *status = NULL, *text = NULL;
+    zstr_recvx (node, &status, &text, NULL);
+    if (!status || !text || !streq (status, "OK"))
+        gpb_bench_fail ("%s %s: %s", command, argument ? argument : "", text ? text : "no answer");
+    zstr_free (&status);
+    return text;
+}
+
+zactor_t *
+gpb_bench_node (void)
+{
+    zactor_t *node = zactor_new (gpb_actor, NULL);
+    if (!node)
+        gpb_bench_fail ("the node does not start");
+    char *text = s_command (node, "START", NULL);
+    zstr_free (&text);
+    return node;
+}
+
+char *
+gpb_bench_bind (zactor_t *node, const char *endpoint)
+{
+    return s_command (node, "BIND", endpoint);
+}
+
+gpb_client_t *
+gpb_bench_client (const char *endpoint)
+{
+    gpb_error_t error = { GPB_OK, "" };
+    gpb_client_t *client = gpb_client_new (endpoint, &error);
+    if (!client)
+        gpb_bench_fail ("%s", error.text);
+    return client;
+}
+
+void
+gpb_bench_device (gpb_bench_t *self, gpb_client_t *client)
+{
+    gpb_reply_t *reply = gpb_bench_call (client, gpb_request_devices ());
+    const Gpb__V1__DeviceList *list = gpb_reply_header_peek (reply)->devices;
+    if (list->n_devices == 0)
+        gpb_bench_fail ("there is no device: %s",
+                        list->n_notices ? list->notices [0] : "no backend says why");
+    snprintf (self->device, sizeof self->device, "%s (%s, %s)", list->devices [0]->name,
+              list->devices [0]->backend, list->devices [0]->driver);
+    self->max_work_group_size = list->devices [0]->max_work_group_size;
+    gpb_reply_destroy (&reply);
+}
+
+gpb_reply_t *
+gpb_bench_call (gpb_client_t *client, gpb_request_t *request)
+{
+    gpb_error_t error = { GPB_OK, "" };
+    gpb_reply_t *reply = gpb_client_call (client, &request, &error);
+    if (!reply)
+        gpb_bench_fail ("%s", error.text);
+    if (gpb_reply_status (reply) != GPB_OK)
+        gpb_bench_fail ("%s: %s", gpb_status_name (gpb_reply_status (reply)),
+                        gpb_reply_message (reply));
+    return reply;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Figures
+
+static int
+s_compare (const void *one, const void *other)
+{
+    const double *left = one, *right = other;
+    return (*left > *right) - (*left < *right);
+}
+
+double
+gpb_bench_median (double *values, size_t count)
+{
+    if (count == 0)
+        return 0;
+    qsort (values, count, sizeof *values, s_compare);
+    return count % 2 ? values [count / 2] : (values [count / 2 - 1] + values [count / 2]) / 2;
+}
+
+void
+gpb_bench_print (const gpb_bench_t *self, const char *name, gpb_table_t **table_p, json_t *rows)
+{
+    double load_after = s_load ();
+    if (self->json) {
+        json_t *object =
+            json_pack ("{s:s, s:s, s:f, s:f, s:o}", "bench", name, "device", self->device,
+                       "load_before", self->load_before, "load_after", load_after, "rows", rows);
+        if (!object)
+            gpb_bench_fail ("no memory for the JSON text");
+        json_dumpf (object, stdout, JSON_INDENT (2) | JSON_PRESERVE_ORDER);
+        putchar ('\n');
+        json_decref (object);
+    }
+    else {
+        gpb_error_t error = { GPB_OK, "" };
+        printf ("%s: %s; load %.2f before, %.2f after\n", name, self->device, self->load_before,
+                load_after);
+        if (!*table_p || gpb_table_print (*table_p, stdout, &error) != GPB_OK)
+            gpb_bench_fail ("no memory for the table");
+        json_decref (rows);
+    }
+    gpb_table_destroy (table_p);
+    if (fflush (stdout) != 0)
+        gpb_bench_fail ("the output could not be written");
+}
