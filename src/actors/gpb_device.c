@@ -8,8 +8,8 @@
 //
 //  Memory is rented by the pool, on its own thread: the device passes the request on in the name of
 //  its owner, and notes the lease that comes back. A release waits until no job uses the buffer.
-//  When an owner says goodbye, or its connection ends, what it rented is released, and what it has
-//  in flight runs to its end with nobody to tell.
+//  When an owner says goodbye, or its connection ends, what it rented is released. What it has in
+//  flight runs to its end: with nobody to tell, or answered to the broker that sent it.
 //
 //  A device that could not be opened answers every command with the reason. $TERM refuses what is
 //  new, waits for what is on the device, and stops the pool before the device is closed.
@@ -458,19 +458,19 @@ s_handle_unmap (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
 }
 
-//  An owner has left: what it rented goes back, what it has in flight has nobody to tell.
+//  An owner has left: what it rented goes back. What its own connection has in flight has nobody to
+//  tell; what a broker has sent for it is answered all the same, since the broker's book, and its
+//  credits, wait for every answer.
 static void
 s_drop_owner (self_t *self, const gpb_owner_t *owner)
 {
-    for (uint32_t number = 0; number < JOBS_MAX; number++) {
+    for (uint32_t number = 0; number < JOBS_MAX && !owner->behind; number++) {
         gpb_job_t *job = &self->jobs [number];
         if (job->kind == GPB__V1__REQUEST__BODY__NOT_SET
             || job->owner.connection != owner->connection)
             continue;
-        if (!owner->behind)
-            job->connection = NULL;
-        if (!owner->behind || job->owner.behind == owner->behind)
-            job->answered = true;
+        job->connection = NULL;
+        job->answered = true;
     }
     gpb_rentals_drop (self->rentals, owner);
 }
