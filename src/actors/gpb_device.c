@@ -54,6 +54,7 @@ typedef struct {
     size_t free_jobs_count;
     s_stream_t *streams;
     size_t unannounced;    //  jobs that no notification will come for
+    uint64_t stop_ns;      //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
 } self_t;
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -684,6 +685,14 @@ s_drop_ended (self_t *self)
     }
 }
 
+//  From now until then, in ms, as zmq_poll takes it.
+static int
+s_wait_ms (uint64_t now_ns, uint64_t until_ns)
+{
+    uint64_t wait_ms = until_ns > now_ns ? (until_ns - now_ns) / GPB_NS_PER_MS + 1 : 0;
+    return wait_ms < INT_MAX ? (int) wait_ms : INT_MAX;
+}
+
 //  Answers jobs whose time is up, and gives the time in ms until the next one's is; -1: none.
 static int
 s_check_deadlines (self_t *self)
@@ -706,8 +715,7 @@ s_check_deadlines (self_t *self)
     }
     if (next_ns == UINT64_MAX)
         return -1;
-    uint64_t wait_ms = (next_ns - now_ns) / GPB_NS_PER_MS + 1;
-    return wait_ms < INT_MAX ? (int) wait_ms : INT_MAX;
+    return s_wait_ms (now_ns, next_ns);
 }
 
 static int
@@ -720,19 +728,21 @@ s_shorter (int one_ms, int other_ms)
 
 //  One round: waits for something to do, and does it. False: $TERM.
 static bool
-s_round (self_t *self, bool reads_pipe)
+s_round (self_t *self)
 {
     gpb_router_t *router = gpb_service_router (self->service);
     zmq_pollitem_t items [] = {
         { NULL, self->shared->device_fd, ZMQ_POLLIN, 0 },
         { gpb_rentals_socket (self->rentals), 0, ZMQ_POLLIN, 0 },
         { gpb_router_monitor (router), 0, ZMQ_POLLIN, 0 },
-        { zsock_resolve (self->pipe), 0, (short) (reads_pipe ? ZMQ_POLLIN : 0), 0 },
+        { zsock_resolve (self->pipe), 0, (short) (self->stop_ns ? 0 : ZMQ_POLLIN), 0 },
         //  With all jobs taken, requests wait in the socket: backpressure for who asks without a
         //  broker.
         { gpb_router_socket (router), 0, (short) (self->free_jobs ? ZMQ_POLLIN : 0), 0 },
     };
     int timeout_ms = s_shorter (gpb_router_next_timeout (router), s_check_deadlines (self));
+    if (self->stop_ns)
+        timeout_ms = s_shorter (timeout_ms, s_wait_ms (gpb_clock_ns (), self->stop_ns));
     if (self->unannounced)
         timeout_ms = s_shorter (timeout_ms, UNANNOUNCED_POLL_MS);
     zmq_poll (items, sizeof items / sizeof items [0], timeout_ms);
@@ -756,10 +766,9 @@ static void
 s_drain (self_t *self)
 {
     gpb_service_refuse_all (self->service, GPB_UNAVAILABLE, "the device is stopping");
-    uint64_t end_ns =
-        gpb_clock_ns () + gpb_config_number (self->config, "drain_ms") * GPB_NS_PER_MS;
-    while (self->free_jobs_count < JOBS_MAX && gpb_clock_ns () < end_ns)
-        s_round (self, false);
+    self->stop_ns = gpb_clock_ns () + gpb_config_number (self->config, "drain_ms") * GPB_NS_PER_MS;
+    while (self->free_jobs_count < JOBS_MAX && gpb_clock_ns () < self->stop_ns)
+        s_round (self);
     gpb_error_t error;
     gpb_error_set (&error, GPB_UNAVAILABLE, "the device stopped before the request was done");
     for (uint32_t number = 0; number < JOBS_MAX; number++) {
@@ -811,7 +820,7 @@ gpb_device (zsock_t *pipe, void *args_p)
     while (go_on && !self.service)
         go_on = gpb_pipe_refuse (pipe, &self.failure);
     while (go_on)
-        go_on = s_round (&self, true);
+        go_on = s_round (&self);
     if (self.service)
         s_drain (&self);
     s_stop (&self);
