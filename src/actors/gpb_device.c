@@ -731,16 +731,20 @@ static bool
 s_round (self_t *self)
 {
     gpb_router_t *router = gpb_service_router (self->service);
+    //  With all jobs taken, requests wait in the socket: backpressure for who asks without a broker.
+    //  The monitor and the leases are looked at while requests are read, so they wait as well.
+    const bool has_room = self->free_jobs != NULL;
+    const short reads = has_room ? ZMQ_POLLIN : 0;
     zmq_pollitem_t items [] = {
         { NULL, self->shared->device_fd, ZMQ_POLLIN, 0 },
         { gpb_rentals_socket (self->rentals), 0, ZMQ_POLLIN, 0 },
-        { gpb_router_monitor (router), 0, ZMQ_POLLIN, 0 },
+        { gpb_router_monitor (router), 0, reads, 0 },
         { zsock_resolve (self->pipe), 0, (short) (self->stop_ns ? 0 : ZMQ_POLLIN), 0 },
-        //  With all jobs taken, requests wait in the socket: backpressure for who asks without a
-        //  broker.
-        { gpb_router_socket (router), 0, (short) (self->free_jobs ? ZMQ_POLLIN : 0), 0 },
+        { gpb_router_socket (router), 0, reads, 0 },
     };
-    int timeout_ms = s_shorter (gpb_router_next_timeout (router), s_check_deadlines (self));
+    int timeout_ms = s_check_deadlines (self);
+    if (has_room)
+        timeout_ms = s_shorter (timeout_ms, gpb_router_next_timeout (router));
     if (self->stop_ns)
         timeout_ms = s_shorter (timeout_ms, s_wait_ms (gpb_clock_ns (), self->stop_ns));
     if (self->unannounced)
