@@ -153,8 +153,8 @@ s_available_memory (self_t *self)
     gpb_blocks_figures (self->workshop.blocks, &figures);
     uint64_t free_size;
     if (self->shared->operations->memory_free (self->shared->context, &free_size, NULL) == GPB_OK)
-        return free_size + figures.kept;
-    uint64_t used = gpb_rentals_figures (self->rentals)->in_use + figures.in_use;
+        return free_size + figures.device_kept;
+    uint64_t used = gpb_rentals_figures (self->rentals)->in_use + figures.device_in_use;
     uint64_t total = self->shared->info.total_memory;
     return used < total ? total - used : 0;
 }
