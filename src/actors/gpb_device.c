@@ -104,7 +104,8 @@ s_job_refuse (self_t *self, gpb_job_t *job, const gpb_error_t *error)
     s_job_free (self, job);
 }
 
-//  Answers before its work is done, which goes on: its payloads are still read, so they stay.
+//  Answers before its work is done, which goes on: its payloads are still read, so they stay. What a
+//  rent comes to goes back, since nobody will ever know its handle.
 static void
 s_job_answer_early (self_t *self, gpb_job_t *job, const gpb_error_t *error)
 {
@@ -117,6 +118,8 @@ s_job_answer_early (self_t *self, gpb_job_t *job, const gpb_error_t *error)
     message.envelope_count = job->message.envelope_count;
     gpb_service_refuse (self->service, job->connection, &message, job->id, error);
     job->answered = true;
+    gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
+    gpb_rentals_forget (self->rentals, ticket);
 }
 
 static void
