@@ -191,6 +191,28 @@ s_check_new (self_t *self, const gpb_call_t *call, gpb_error_t *error)
     return GPB_OK;
 }
 
+//  What a broker chooses a device by, a client that asks one directly may ask for too. Memory is the
+//  broker's to count, for those behind it.
+static gpb_status_t
+s_check_placement (self_t *self, const gpb_call_t *call, bool has_device, uint32_t device,
+                   size_t require_count, char *const *require, uint64_t memory, gpb_error_t *error)
+{
+    if (has_device && device != self->shared->index)
+        return gpb_error_set (error, GPB_NOT_FOUND, "device %u: this is device %u", device,
+                              self->shared->index);
+    for (size_t index = 0; index < require_count; index++)
+        if (!gpb_device_has (&self->shared->info, require [index]))
+            return gpb_error_set (error, GPB_FAILED_PRECONDITION, "device %u has no %s",
+                                  self->shared->index, require [index]);
+    uint64_t available = memory && !call->owner.behind ? s_available_memory (self) : memory;
+    if (memory > available)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                              "%" PRIu64 " bytes of memory were asked for: device %u has %" PRIu64
+                              " available",
+                              memory, self->shared->index, available);
+    return GPB_OK;
+}
+
 static void
 s_handle_execute (void *actor, gpb_call_t *call)
 {
@@ -201,20 +223,11 @@ s_handle_execute (void *actor, gpb_call_t *call)
     const gpb_program_t *program = NULL;
     if (status == GPB_OK)
         program = gpb_programs_lookup (self->programs, request->kernel, &error);
-    if (program && request->placement_case == GPB__V1__EXECUTE__PLACEMENT_DEVICE
-        && request->device != self->shared->index)
-    {
-        gpb_error_set (&error, GPB_NOT_FOUND, "device %u: this is device %u", request->device,
-                       self->shared->index);
-        program = NULL;
-    }
-    for (size_t index = 0; program && index < request->n_require; index++)
-        if (!gpb_device_has (&self->shared->info, request->require [index])) {
-            gpb_error_set (&error, GPB_FAILED_PRECONDITION, "device %u has no %s",
-                           self->shared->index, request->require [index]);
-            program = NULL;
-        }
-    if (!program) {
+    if (program)
+        status = s_check_placement (
+            self, call, request->placement_case == GPB__V1__EXECUTE__PLACEMENT_DEVICE,
+            request->device, request->n_require, request->require, request->memory, &error);
+    if (!program || status != GPB_OK) {
         gpb_call_refuse (self->service, call, &error);
         return;
     }
@@ -381,10 +394,11 @@ s_handle_rent (void *actor, gpb_call_t *call)
     gpb_error_t error;
     const Gpb__V1__Rent *request = call->request->rent;
     gpb_status_t status = s_check_new (self, call, &error);
-    if (status == GPB_OK && request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE
-        && request->device != self->shared->index)
-        status = gpb_error_set (&error, GPB_NOT_FOUND, "device %u: this is device %u",
-                                request->device, self->shared->index);
+    if (status == GPB_OK)
+        status = s_check_placement (self, call,
+                                    request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE,
+                                    request->device, request->n_require, request->require, 0,
+                                    &error);
     if (status != GPB_OK) {
         gpb_call_refuse (self->service, call, &error);
         return;
