@@ -403,6 +403,12 @@ s_handle_rent (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
         return;
     }
+    //  What is kept for launches counts as available, so a rent that needs it gets it.
+    gpb_blocks_figures_t figures;
+    gpb_blocks_figures (self->workshop.blocks, &figures);
+    uint64_t available = s_available_memory (self);
+    if (available < figures.device_kept || request->size > available - figures.device_kept)
+        gpb_blocks_trim (self->workshop.blocks);
     gpb_job_t *job = s_job_new (self, call);
     gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
     if (gpb_rentals_rent (self->rentals, &job->owner, ticket, &job->message.header, &error)
