@@ -23,6 +23,7 @@ gpb_message_init (gpb_message_t *self)
     self->envelope_count = 0;
     self->payloads_count = 0;
     zmq_msg_init (&self->header);
+    zmq_msg_init (&self->delimiter);
 }
 
 static void
@@ -47,6 +48,8 @@ gpb_message_clear (gpb_message_t *self)
 {
     s_clear_envelope (self);
     s_clear_content (self);
+    zmq_msg_close (&self->delimiter);
+    zmq_msg_init (&self->delimiter);
 }
 
 static int
@@ -66,8 +69,10 @@ static s_place_t
 s_take_envelope (gpb_message_t *self, zmq_msg_t *frame, gpb_error_t *error)
 {
     size_t size = zmq_msg_size (frame);
-    if (size == 0)
+    if (size == 0) {
+        zmq_msg_move (&self->delimiter, frame);
         return S_HEADER;
+    }
     if (self->envelope_count == GPB_ENVELOPE_MAX || size > GPB_ENVELOPE_FRAME_MAX_SIZE) {
         if (size > GPB_ENVELOPE_FRAME_MAX_SIZE)
             gpb_error_set (error, GPB_INVALID_ARGUMENT,

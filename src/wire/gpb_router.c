@@ -1,10 +1,11 @@
 //  gpb_router - a ROUTER that knows its connections
 //
 //  libzmq's ROUTER tells nobody that a peer left. What tells is the socket's monitor, which knows
-//  file descriptors only; a message's "__fd" property ties the two together. Descriptors are
-//  reused, so three things are looked at whenever a peer is seen for the first time, after every
-//  event so far has been read (the monitor gets ACCEPTED before the peer's first message can be
-//  read, and DISCONNECTED before the descriptor's next ACCEPTED):
+//  file descriptors only; a frame's "__fd" property ties the two together. (Not the identity's:
+//  libzmq gives it that property only where the message was polled for before it was received.)
+//  Descriptors are reused, so three things are looked at whenever a peer is seen for the first
+//  time, after every event so far has been read (the monitor gets ACCEPTED before the peer's first
+//  message can be read, and DISCONNECTED before the descriptor's next ACCEPTED):
 //    - the descriptor is not open: the peer left before it was read; its message is dropped, since
 //    nobody is there to
 //      answer, and nothing would ever say again that it left;
@@ -229,15 +230,16 @@ s_identity_is_older (const s_peer_t *peer, const s_peer_t *other)
 
 //  The peer that a message came from, or NULL where it is gone already, or memory ran out.
 static s_peer_t *
-s_peer_of (gpb_router_t *self, zmq_msg_t *identity)
+s_peer_of (gpb_router_t *self, gpb_message_t *message)
 {
+    zmq_msg_t *identity = &message->envelope [0];
     s_peer_t *peer = s_peer_lookup (self, identity);
-    if (peer && (!peer->chosen || peer->fd == zmq_msg_get (identity, ZMQ_SRCFD)))
+    if (peer && (!peer->chosen || peer->fd == zmq_msg_get (&message->delimiter, ZMQ_SRCFD)))
         return peer;
 
     s_monitor_drain (self);
     peer = s_peer_lookup (self, identity);
-    int fd = zmq_msg_get (identity, ZMQ_SRCFD);
+    int fd = zmq_msg_get (&message->delimiter, ZMQ_SRCFD);
     if (peer && peer->fd == fd)
         return peer;
     if (peer)
@@ -437,7 +439,7 @@ gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **
         self->figures.received++;
         if (status != GPB_OK)
             self->figures.refused++;
-        s_peer_t *peer = message->envelope_count ? s_peer_of (self, &message->envelope [0]) : NULL;
+        s_peer_t *peer = message->envelope_count ? s_peer_of (self, message) : NULL;
         if (!peer || !peer->debt) {
             gpb_message_clear (message);
             continue;
