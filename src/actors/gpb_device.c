@@ -8,8 +8,8 @@
 //
 //  Memory is rented by the pool, on its own thread: the device passes the request on in the name of
 //  its owner, and notes the lease that comes back. A release waits until no job uses the buffer.
-//  When an owner says goodbye, or its connection ends, what it rented is released, and what it has
-//  in flight runs to its end with nobody to tell.
+//  When an owner says goodbye, or its connection ends, what it rented is released. What it has in
+//  flight runs to its end: with nobody to tell, or answered to the broker that sent it.
 //
 //  A device that could not be opened answers every command with the reason. $TERM refuses what is
 //  new, waits for what is on the device, and stops the pool before the device is closed.
@@ -55,6 +55,7 @@ typedef struct {
     size_t free_jobs_count;
     s_stream_t *streams;
     size_t unannounced;    //  jobs that no notification will come for
+    uint64_t stop_ns;      //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
 } self_t;
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -104,7 +105,8 @@ s_job_refuse (self_t *self, gpb_job_t *job, const gpb_error_t *error)
     s_job_free (self, job);
 }
 
-//  Answers before its work is done, which goes on: its payloads are still read, so they stay.
+//  Answers before its work is done, which goes on: its payloads are still read, so they stay. What a
+//  rent comes to goes back, since nobody will ever know its handle.
 static void
 s_job_answer_early (self_t *self, gpb_job_t *job, const gpb_error_t *error)
 {
@@ -117,6 +119,8 @@ s_job_answer_early (self_t *self, gpb_job_t *job, const gpb_error_t *error)
     message.envelope_count = job->message.envelope_count;
     gpb_service_refuse (self->service, job->connection, &message, job->id, error);
     job->answered = true;
+    gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
+    gpb_rentals_forget (self->rentals, ticket);
 }
 
 static void
@@ -153,8 +157,8 @@ s_available_memory (self_t *self)
     gpb_blocks_figures (self->workshop.blocks, &figures);
     uint64_t free_size;
     if (self->shared->operations->memory_free (self->shared->context, &free_size, NULL) == GPB_OK)
-        return free_size + figures.kept;
-    uint64_t used = gpb_rentals_figures (self->rentals)->in_use + figures.in_use;
+        return free_size + figures.device_kept;
+    uint64_t used = gpb_rentals_figures (self->rentals)->in_use + figures.device_in_use;
     uint64_t total = self->shared->info.total_memory;
     return used < total ? total - used : 0;
 }
@@ -188,6 +192,28 @@ s_check_new (self_t *self, const gpb_call_t *call, gpb_error_t *error)
     return GPB_OK;
 }
 
+//  What a broker chooses a device by, a client that asks one directly may ask for too. Memory is the
+//  broker's to count, for those behind it.
+static gpb_status_t
+s_check_placement (self_t *self, const gpb_call_t *call, bool has_device, uint32_t device,
+                   size_t require_count, char *const *require, uint64_t memory, gpb_error_t *error)
+{
+    if (has_device && device != self->shared->index)
+        return gpb_error_set (error, GPB_NOT_FOUND, "device %u: this is device %u", device,
+                              self->shared->index);
+    for (size_t index = 0; index < require_count; index++)
+        if (!gpb_device_has (&self->shared->info, require [index]))
+            return gpb_error_set (error, GPB_FAILED_PRECONDITION, "device %u has no %s",
+                                  self->shared->index, require [index]);
+    uint64_t available = memory && !call->owner.behind ? s_available_memory (self) : memory;
+    if (memory > available)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                              "%" PRIu64 " bytes of memory were asked for: device %u has %" PRIu64
+                              " available",
+                              memory, self->shared->index, available);
+    return GPB_OK;
+}
+
 static void
 s_handle_execute (void *actor, gpb_call_t *call)
 {
@@ -198,20 +224,11 @@ s_handle_execute (void *actor, gpb_call_t *call)
     const gpb_program_t *program = NULL;
     if (status == GPB_OK)
         program = gpb_programs_lookup (self->programs, request->kernel, &error);
-    if (program && request->placement_case == GPB__V1__EXECUTE__PLACEMENT_DEVICE
-        && request->device != self->shared->index)
-    {
-        gpb_error_set (&error, GPB_NOT_FOUND, "device %u: this is device %u", request->device,
-                       self->shared->index);
-        program = NULL;
-    }
-    for (size_t index = 0; program && index < request->n_require; index++)
-        if (!gpb_device_has (&self->shared->info, request->require [index])) {
-            gpb_error_set (&error, GPB_FAILED_PRECONDITION, "device %u has no %s",
-                           self->shared->index, request->require [index]);
-            program = NULL;
-        }
-    if (!program) {
+    if (program)
+        status = s_check_placement (
+            self, call, request->placement_case == GPB__V1__EXECUTE__PLACEMENT_DEVICE,
+            request->device, request->n_require, request->require, request->memory, &error);
+    if (!program || status != GPB_OK) {
         gpb_call_refuse (self->service, call, &error);
         return;
     }
@@ -378,14 +395,21 @@ s_handle_rent (void *actor, gpb_call_t *call)
     gpb_error_t error;
     const Gpb__V1__Rent *request = call->request->rent;
     gpb_status_t status = s_check_new (self, call, &error);
-    if (status == GPB_OK && request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE
-        && request->device != self->shared->index)
-        status = gpb_error_set (&error, GPB_NOT_FOUND, "device %u: this is device %u",
-                                request->device, self->shared->index);
+    if (status == GPB_OK)
+        status = s_check_placement (self, call,
+                                    request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE,
+                                    request->device, request->n_require, request->require, 0,
+                                    &error);
     if (status != GPB_OK) {
         gpb_call_refuse (self->service, call, &error);
         return;
     }
+    //  What is kept for launches counts as available, so a rent that needs it gets it.
+    gpb_blocks_figures_t figures;
+    gpb_blocks_figures (self->workshop.blocks, &figures);
+    uint64_t available = s_available_memory (self);
+    if (available < figures.device_kept || request->size > available - figures.device_kept)
+        gpb_blocks_trim (self->workshop.blocks);
     gpb_job_t *job = s_job_new (self, call);
     gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
     if (gpb_rentals_rent (self->rentals, &job->owner, ticket, &job->message.header, &error)
@@ -459,9 +483,9 @@ s_handle_unmap (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
 }
 
-//  An owner has left: what it rented goes back. What a connection has in flight has nobody to tell
-//  when it ends; what a client behind a broker has is still answered to the broker, whose book it
-//  stands in.
+//  An owner has left: what it rented goes back. What its own connection has in flight has nobody to
+//  tell; what a broker has sent for it is answered all the same, since the broker's book, and its
+//  credits, wait for every answer.
 static void
 s_drop_owner (self_t *self, const gpb_owner_t *owner)
 {
@@ -687,6 +711,14 @@ s_drop_ended (self_t *self)
     }
 }
 
+//  From now until then, in ms, as zmq_poll takes it.
+static int
+s_wait_ms (uint64_t now_ns, uint64_t until_ns)
+{
+    uint64_t wait_ms = until_ns > now_ns ? (until_ns - now_ns) / GPB_NS_PER_MS + 1 : 0;
+    return wait_ms < INT_MAX ? (int) wait_ms : INT_MAX;
+}
+
 //  Answers jobs whose time is up, and gives the time in ms until the next one's is; -1: none.
 static int
 s_check_deadlines (self_t *self)
@@ -709,8 +741,7 @@ s_check_deadlines (self_t *self)
     }
     if (next_ns == UINT64_MAX)
         return -1;
-    uint64_t wait_ms = (next_ns - now_ns) / GPB_NS_PER_MS + 1;
-    return wait_ms < INT_MAX ? (int) wait_ms : INT_MAX;
+    return s_wait_ms (now_ns, next_ns);
 }
 
 static int
@@ -723,19 +754,25 @@ s_shorter (int one_ms, int other_ms)
 
 //  One round: waits for something to do, and does it. False: $TERM.
 static bool
-s_round (self_t *self, bool reads_pipe)
+s_round (self_t *self)
 {
     gpb_router_t *router = gpb_service_router (self->service);
+    //  With all jobs taken, requests wait in the socket: backpressure for who asks without a broker.
+    //  The monitor and the leases are looked at while requests are read, so they wait as well.
+    const bool has_room = self->free_jobs != NULL;
+    const short reads = has_room ? ZMQ_POLLIN : 0;
     zmq_pollitem_t items [] = {
         { NULL, self->shared->device_fd, ZMQ_POLLIN, 0 },
         { gpb_rentals_socket (self->rentals), 0, ZMQ_POLLIN, 0 },
-        { gpb_router_monitor (router), 0, ZMQ_POLLIN, 0 },
-        { zsock_resolve (self->pipe), 0, (short) (reads_pipe ? ZMQ_POLLIN : 0), 0 },
-        //  With all jobs taken, requests wait in the socket: backpressure for who asks without a
-        //  broker.
-        { gpb_router_socket (router), 0, (short) (self->free_jobs ? ZMQ_POLLIN : 0), 0 },
+        { gpb_router_monitor (router), 0, reads, 0 },
+        { zsock_resolve (self->pipe), 0, (short) (self->stop_ns ? 0 : ZMQ_POLLIN), 0 },
+        { gpb_router_socket (router), 0, reads, 0 },
     };
-    int timeout_ms = s_shorter (gpb_router_next_timeout (router), s_check_deadlines (self));
+    int timeout_ms = s_check_deadlines (self);
+    if (has_room)
+        timeout_ms = s_shorter (timeout_ms, gpb_router_next_timeout (router));
+    if (self->stop_ns)
+        timeout_ms = s_shorter (timeout_ms, s_wait_ms (gpb_clock_ns (), self->stop_ns));
     if (self->unannounced)
         timeout_ms = s_shorter (timeout_ms, UNANNOUNCED_POLL_MS);
     zmq_poll (items, sizeof items / sizeof items [0], timeout_ms);
@@ -759,10 +796,9 @@ static void
 s_drain (self_t *self)
 {
     gpb_service_refuse_all (self->service, GPB_UNAVAILABLE, "the device is stopping");
-    uint64_t end_ns =
-        gpb_clock_ns () + gpb_config_number (self->config, "drain_ms") * GPB_NS_PER_MS;
-    while (self->free_jobs_count < JOBS_MAX && gpb_clock_ns () < end_ns)
-        s_round (self, false);
+    self->stop_ns = gpb_clock_ns () + gpb_config_number (self->config, "drain_ms") * GPB_NS_PER_MS;
+    while (self->free_jobs_count < JOBS_MAX && gpb_clock_ns () < self->stop_ns)
+        s_round (self);
     gpb_error_t error;
     gpb_error_set (&error, GPB_UNAVAILABLE, "the device stopped before the request was done");
     for (uint32_t number = 0; number < JOBS_MAX; number++) {
@@ -815,7 +851,7 @@ gpb_device (zsock_t *pipe, void *args_p)
     while (go_on && !self.service)
         go_on = gpb_pipe_refuse (pipe, &self.failure);
     while (go_on)
-        go_on = s_round (&self, true);
+        go_on = s_round (&self);
     if (self.service)
         s_drain (&self);
     s_stop (&self);

@@ -528,6 +528,7 @@ gpb_job_read (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Reques
     if (status != GPB_OK)
         return s_break_off (self, shop, error);
     gpb_result_t *result = &self->results [self->results_count++];
+    result->argument = 0;
     result->size = request->size ? request->size : rental->lease.size - request->offset;
     if (result->size == 0)
         return GPB_OK;

@@ -152,6 +152,14 @@ gpb_rentals_rent (gpb_rentals_t *self, const gpb_owner_t *owner, gpb_ticket_t ti
     return GPB_OK;
 }
 
+void
+gpb_rentals_forget (gpb_rentals_t *self, gpb_ticket_t ticket)
+{
+    gpb_rental_t *rental = zhashx_lookup (self->asked, &ticket);
+    if (rental)
+        rental->ending = true;
+}
+
 static void
 s_send_release (gpb_rentals_t *self, gpb_rental_t *rental)
 {

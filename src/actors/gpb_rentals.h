@@ -50,6 +50,9 @@ gpb_rental_t *gpb_rentals_lookup (gpb_rentals_t *self, const gpb_owner_t *owner,
 gpb_status_t gpb_rentals_rent (gpb_rentals_t *self, const gpb_owner_t *owner, gpb_ticket_t ticket,
                                zmq_msg_t *header, gpb_error_t *error);
 
+//  Nobody waits for this ticket's rent any more: what comes of it goes straight back.
+void gpb_rentals_forget (gpb_rentals_t *self, gpb_ticket_t ticket);
+
 //  From now on nobody finds it; it goes back to the pool as soon as nothing uses it, and then
 //  gpb_rentals_recv says so.
 void gpb_rentals_release (gpb_rentals_t *self, gpb_rental_t *rental, gpb_ticket_t ticket);

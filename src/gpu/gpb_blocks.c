@@ -49,6 +49,14 @@ s_class (uint64_t size, uint64_t *class_size_p)
     return (bits - CLASS_SMALLEST_BITS) * CLASS_STEPS + (unsigned) steps;
 }
 
+//  Bytes of the device's own memory that a block takes.
+static uint64_t
+s_device_size (const gpb_blocks_t *self, const gpb_block_t *block)
+{
+    return self->shared->info.shares_host_memory || block->kind == GPB_MEMORY_DEVICE ? block->size
+                                                                                     : 0;
+}
+
 static void
 s_block_free (s_block_t *block)
 {
@@ -95,11 +103,13 @@ s_collect (gpb_blocks_t *self)
     while (block) {
         s_block_t *next = block->next;
         self->figures.in_use -= block->block.size;
+        self->figures.device_in_use -= s_device_size (self, &block->block);
         if (self->figures.kept + block->block.size <= self->keep_size) {
             s_block_t **head = &self->free [block->block.kind][block->class_index];
             block->next = *head;
             *head = block;
             self->figures.kept += block->block.size;
+            self->figures.device_kept += s_device_size (self, &block->block);
         }
         else
             s_block_free (block);
@@ -134,6 +144,7 @@ gpb_blocks_take (gpb_blocks_t *self, gpb_memory_kind_t kind, uint64_t size, gpb_
     if (block) {
         self->free [kind][class_index] = block->next;
         self->figures.kept -= class_size;
+        self->figures.device_kept -= s_device_size (self, &block->block);
         self->figures.hits++;
     }
     else {
@@ -169,6 +180,7 @@ gpb_blocks_take (gpb_blocks_t *self, gpb_memory_kind_t kind, uint64_t size, gpb_
         self->figures.misses++;
     }
     self->figures.in_use += class_size;
+    self->figures.device_in_use += s_device_size (self, &block->block);
     atomic_fetch_add (&self->references, 1);
     return &block->block;
 }
@@ -197,6 +209,7 @@ gpb_blocks_trim (gpb_blocks_t *self)
                 s_block_t *block = self->free [kind][class_index];
                 self->free [kind][class_index] = block->next;
                 self->figures.kept -= block->block.size;
+                self->figures.device_kept -= s_device_size (self, &block->block);
                 s_block_free (block);
             }
 }

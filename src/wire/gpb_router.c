@@ -178,7 +178,7 @@ s_peer_insert (gpb_router_t *self, s_peer_t *peer)
         self->fds [peer->fd].peer = peer;
     else {
         self->inproc_peers++;
-        if (!self->lease_check_ns)
+        if (!self->lease_check_ns && self->options.lease_ms)
             self->lease_check_ns =
                 gpb_clock_ns () + self->options.lease_ms * GPB_NS_PER_MS / LEASE_CHECKS;
     }
@@ -551,6 +551,12 @@ void
 gpb_router_end (gpb_router_t *self, gpb_connection_t *connection)
 {
     s_peer_end (self, (s_peer_t *) connection);
+}
+
+void
+gpb_router_end_leases (gpb_router_t *self)
+{
+    self->options.lease_ms = 0;
 }
 
 gpb_connection_t *

@@ -37,7 +37,7 @@ typedef struct {
     uint64_t reply_max_size;      //  bytes unread by one peer, in frames of at least 4 KiB
     uint32_t
         heartbeat_ms;     //  between ZMTP pings; a peer silent for three of them is gone. 0: none
-    uint32_t lease_ms;    //  an inproc peer silent for so long is gone
+    uint32_t lease_ms;    //  an inproc peer silent for so long is gone. 0: never
 } gpb_router_options_t;
 
 typedef struct {
@@ -82,6 +82,10 @@ bool gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_mess
 //  Ends a connection by the peer's own word; it will come out of gpb_router_ended. A peer that then
 //  says more is a new connection.
 void gpb_router_end (gpb_router_t *self, gpb_connection_t *connection);
+
+//  From now on inproc peers need no lease: for an actor that its peer starts and stops, and whose
+//  memory that peer uses. To be called before the first message is read.
+void gpb_router_end_leases (gpb_router_t *self);
 
 //  A connection that has ended, or NULL. What it owned is to be dropped before the next call, which
 //  frees it.

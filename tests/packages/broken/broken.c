@@ -1,0 +1,5 @@
+KERNEL void
+broken (int n)
+{
+    this is no C;
+}

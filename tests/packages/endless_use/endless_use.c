@@ -1,0 +1,5 @@
+//  fake: never_done
+KERNEL void
+endless_use (GLOBAL uchar *bytes, uint n)
+{
+}

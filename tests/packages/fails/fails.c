@@ -1,0 +1,5 @@
+//  fake: fail
+KERNEL void
+fails (int n)
+{
+}

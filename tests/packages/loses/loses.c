@@ -1,0 +1,5 @@
+//  fake: lose
+KERNEL void
+loses (int n)
+{
+}

@@ -1,0 +1,5 @@
+//  fake: noop
+KERNEL void
+picky (int n)
+{
+}

@@ -1,0 +1,5 @@
+//  fake: add_f32
+KERNEL void
+refused (GLOBAL const uchar *from, uint n)
+{
+}

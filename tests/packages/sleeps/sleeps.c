@@ -1,0 +1,5 @@
+//  fake: sleep_us
+KERNEL void
+sleeps (int us)
+{
+}
