@@ -28,6 +28,7 @@
 typedef struct {
     size_t envelope_count;
     size_t payloads_count;
+    int fd;    //  of the connection that it was received from; -1: a peer in this process
     zmq_msg_t header;
     zmq_msg_t envelope [GPB_ENVELOPE_MAX];
     zmq_msg_t payloads [GPB_PAYLOADS_MAX];

@@ -24,6 +24,7 @@
 
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
+#include "gpb_hop.h"
 
 #include <czmq.h>
 #include <stdatomic.h>
@@ -53,7 +54,7 @@ typedef struct _s_peer_t {
     int fd;    //  -1: inproc
     bool
         chosen;    //  the peer chose its identity, so that it may come back with another descriptor
-    bool dropped;        //  it did not take its replies: what it says is not read any more
+    bool forwards;    //  an actor of this process that sends hop frames: it has no lease, no debt
     uint64_t seen_ns;    //  when its last message came
     s_debt_t *debt;      //  NULL: a tombstone, of a peer that was dropped
     struct _s_peer_t *next_ended;
@@ -229,15 +230,18 @@ s_identity_is_older (const s_peer_t *peer, const s_peer_t *other)
 
 //  The peer that a message came from, or NULL where it is gone already, or memory ran out.
 static s_peer_t *
-s_peer_of (gpb_router_t *self, zmq_msg_t *identity)
+s_peer_of (gpb_router_t *self, gpb_message_t *message)
 {
+    zmq_msg_t *identity = &message->envelope [0];
+    int fd = message->fd;
     s_peer_t *peer = s_peer_lookup (self, identity);
-    if (peer && (!peer->chosen || peer->fd == zmq_msg_get (identity, ZMQ_SRCFD)))
+    if (peer && !peer->chosen)
         return peer;
 
+    //  A peer that chose its identity may have left and come back, with the same descriptor too:
+    //  only the events tell.
     s_monitor_drain (self);
     peer = s_peer_lookup (self, identity);
-    int fd = zmq_msg_get (identity, ZMQ_SRCFD);
     if (peer && peer->fd == fd)
         return peer;
     if (peer)
@@ -286,7 +290,7 @@ s_check_leases (gpb_router_t *self)
         late = NULL;
         for (s_peer_t *peer = zhashx_first (self->peers); peer && !late;
              peer = zhashx_next (self->peers))
-            if (peer->fd < 0 && now_ns - peer->seen_ns > lease_ns)
+            if (peer->fd < 0 && !peer->forwards && now_ns - peer->seen_ns > lease_ns)
                 late = peer;
         if (late)
             s_peer_end (self, late);
@@ -372,13 +376,22 @@ gpb_router_destroy (gpb_router_t **self_p, int linger_ms)
     gpb_free (self);
 }
 
+//  libzmq takes a port modulo 65536.
+static bool
+s_port_is_wrong (const char *endpoint)
+{
+    const char *colon = strrchr (endpoint, ':');
+    return strncmp (endpoint, "tcp://", 6) == 0 && strtoul (colon + 1, NULL, 10) > UINT16_MAX;
+}
+
 gpb_status_t
 gpb_router_bind (gpb_router_t *self, const char *endpoint, char *bound, size_t bound_size,
                  gpb_error_t *error)
 {
     //  libzmq's own words, not CZMQ's: that one takes a "*" port for its own.
-    if (zmq_bind (self->router_zmq, endpoint) != 0) {
-        int reason = zmq_errno ();
+    bool is_bound = !s_port_is_wrong (endpoint) && zmq_bind (self->router_zmq, endpoint) == 0;
+    if (!is_bound) {
+        int reason = s_port_is_wrong (endpoint) ? EINVAL : zmq_errno ();
         bool is_wrong = reason == EINVAL || reason == EPROTONOSUPPORT || reason == ENODEV
                         || reason == ENOENT || reason == ENAMETOOLONG;
         if (is_wrong)
@@ -423,27 +436,35 @@ gpb_router_next_timeout (const gpb_router_t *self)
 //  ---------------------------------------------------------------------------------------------------------
 //  Messages
 
+//  Whether an actor that speaks for others sent it (gpb_hop.h).
+static bool
+s_is_forwarded (const gpb_message_t *message)
+{
+    gpb_hop_t hop;
+    return message->envelope_count > 1
+           && gpb_hop_read (&message->envelope [message->envelope_count - 1], &hop);
+}
+
 gpb_status_t
 gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **connection_p,
                  gpb_error_t *error)
 {
     while (true) {
         gpb_status_t status = gpb_message_recv (message, self->router_zmq, error);
-        if (status == GPB_UNAVAILABLE) {
-            s_monitor_drain (self);
-            s_check_leases (self);
+        if (status == GPB_UNAVAILABLE)
             return status;
-        }
         self->figures.received++;
         if (status != GPB_OK)
             self->figures.refused++;
-        s_peer_t *peer = message->envelope_count ? s_peer_of (self, &message->envelope [0]) : NULL;
+        s_peer_t *peer = message->envelope_count ? s_peer_of (self, message) : NULL;
         if (!peer || !peer->debt) {
             gpb_message_clear (message);
             continue;
         }
-        if (peer->fd < 0)
+        if (peer->fd < 0) {
             peer->seen_ns = gpb_clock_ns ();
+            peer->forwards = peer->forwards || s_is_forwarded (message);
+        }
         *connection_p = &peer->connection;
         return status;
     }
@@ -491,6 +512,8 @@ s_count_frame (s_debt_t *debt, zmq_msg_t *frame)
 static void
 s_peer_drop (gpb_router_t *self, s_peer_t *peer)
 {
+    if (zhashx_lookup (self->peers, peer) != peer)
+        return;    //  it had ended before, and its identity may be another's by now
     s_peer_end (self, peer);
     self->figures.dropped_peers++;
     s_peer_t *tombstone = gpb_alloc (1, sizeof *tombstone);
@@ -511,8 +534,9 @@ gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_message_t
     //  A debt of any size may grow by one message, or a reply larger than the bound could never be
     //  sent.
     bool fits = peer && atomic_load (&peer->debt->size) <= self->options.reply_max_size;
+    bool counts = fits && !peer->forwards;
     gpb_status_t status = peer ? GPB_RESOURCE_EXHAUSTED : GPB_UNAVAILABLE;
-    for (size_t index = 0; fits && index < message->payloads_count; index++)
+    for (size_t index = 0; counts && index < message->payloads_count; index++)
         if (zmq_msg_size (&message->payloads [index]) >= COUNTED_FRAME_SIZE)
             s_count_frame (peer->debt, &message->payloads [index]);
     if (fits)
@@ -541,6 +565,9 @@ gpb_router_ended (gpb_router_t *self)
         s_peer_free (self->told);
         self->told = NULL;
     }
+    //  Here rather than where no message is left: under load there is always one more.
+    s_monitor_drain (self);
+    s_check_leases (self);
     s_peer_t *peer = self->first_ended;
     if (!peer)
         return NULL;
