@@ -25,7 +25,7 @@ START_TEST (test_what_is_pending_is_found_and_leaves_in_the_order_of_deadlines)
             gpb_pending_remove (&pending, record);
         else {
             record->id = 1 + index;
-            record->deadline_ns = (uint64_t) rand () % 100;
+            record->deadline.key = (uint64_t) rand () % 100;
             ck_assert_ok (gpb_pending_insert (&pending, record, &error));
         }
         inside [index] = !inside [index];
@@ -37,41 +37,41 @@ START_TEST (test_what_is_pending_is_found_and_leaves_in_the_order_of_deadlines)
             ck_assert_ptr_eq (gpb_pending_find (&pending, 1 + at),
                               inside [at] ? &records [at] : NULL);
             count += inside [at];
-            if (inside [at] && records [at].deadline_ns < nearest)
-                nearest = records [at].deadline_ns;
+            if (inside [at] && records [at].deadline.key < nearest)
+                nearest = records [at].deadline.key;
         }
-        ck_assert_uint_eq (pending.count, count);
-        ck_assert_uint_eq (gpb_pending_next (&pending)->deadline_ns, nearest);
+        ck_assert_uint_eq (gpb_pending_count (&pending), count);
+        ck_assert_uint_eq (gpb_pending_next (&pending)->deadline.key, nearest);
     }
     uint64_t last = 0;
     for (gpb_reply_t *record; (record = gpb_pending_next (&pending));) {
-        ck_assert_uint_ge (record->deadline_ns, last);
-        last = record->deadline_ns;
+        ck_assert_uint_ge (record->deadline.key, last);
+        last = record->deadline.key;
         gpb_pending_remove (&pending, record);
     }
-    ck_assert_uint_eq (pending.count, 0);
+    ck_assert_uint_eq (gpb_pending_count (&pending), 0);
     gpb_pending_clear (&pending);
 }
 END_TEST
 
 START_TEST (test_nothing_is_lost_when_memory_runs_out)
 {
-    static gpb_reply_t records [33];
+    static gpb_reply_t records [65];
     gpb_pending_t pending = { 0 };
-    for (size_t index = 0; index < 32; index++) {
+    for (size_t index = 0; index < 64; index++) {
         records [index].id = index + 1;
         ck_assert_ok (gpb_pending_insert (&pending, &records [index], &error));
     }
-    records [32].id = 33;
+    records [64].id = 65;
     for (int after = 0; after < 2; after++) {
         gpb_alloc_fail (after, 0);
-        ck_assert_refused (gpb_pending_insert (&pending, &records [32], &error),
-                           GPB_RESOURCE_EXHAUSTED, "32 requests");
+        ck_assert_refused (gpb_pending_insert (&pending, &records [64], &error),
+                           GPB_RESOURCE_EXHAUSTED, "64 requests");
         gpb_alloc_fail (-1, 0);
-        ck_assert_ptr_null (gpb_pending_find (&pending, 33));
+        ck_assert_ptr_null (gpb_pending_find (&pending, 65));
         ck_assert_ptr_eq (gpb_pending_find (&pending, 1), &records [0]);
     }
-    ck_assert_ok (gpb_pending_insert (&pending, &records [32], &error));
+    ck_assert_ok (gpb_pending_insert (&pending, &records [64], &error));
     gpb_pending_clear (&pending);
 }
 END_TEST

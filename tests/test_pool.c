@@ -113,8 +113,7 @@ START_TEST (test_what_is_no_rent_is_refused)
     s_start ("fake", NULL);
     gpb_test_actor_refused (s_client, gpb_request_rent (0, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE),
                             GPB_INVALID_ARGUMENT, "expected at least 1");
-    gpb_test_actor_refused (s_client, gpb_request_execute ("add"), GPB_UNIMPLEMENTED,
-                            "not served");
+    gpb_test_actor_refused (s_client, gpb_request_execute ("add"), GPB_UNIMPLEMENTED, "not served");
     ck_assert_uint_eq (s_stats ().rents, 0);
     s_stop ();
 }
@@ -217,10 +216,11 @@ START_TEST (test_a_pool_without_its_device_says_why_to_every_command)
     gpb_pool_args_t args = { .config = config, .index = 0 };
     zactor_t *actor = zactor_new (gpb_pool, &args);
     gpb_config_destroy (&config);
-    gpb_status_t status = gpb_pipe_ask (actor, &error, "BIND", GPB_TEST_ACTOR_INPROC, NULL);
+    gpb_status_t status =
+        gpb_pipe_ask (actor, (const char *[]){ "BIND", GPB_TEST_ACTOR_INPROC, NULL }, &error);
     ck_assert_int_ne (status, GPB_OK);
     ck_assert_str_ne (error.text, "");
-    ck_assert_int_eq (gpb_pipe_ask (actor, &error, "DANCE", NULL), status);
+    ck_assert_int_eq (gpb_pipe_ask (actor, (const char *[]){ "DANCE", NULL }, &error), status);
     zactor_destroy (&actor);
 }
 END_TEST

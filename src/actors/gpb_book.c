@@ -9,6 +9,7 @@
 #include "gpb_book.h"
 
 #include "gpb_alloc.h"
+#include "gpb_registration.h"
 
 #include <inttypes.h>
 
@@ -62,8 +63,10 @@ gpb_book_destroy (gpb_book_t **self_p)
         return;
     *self_p = NULL;
     for (size_t chunk = 0; chunk < self->chunks_count; chunk++) {
-        for (size_t index = 0; index < CHUNK_ENTRIES; index++)
+        for (size_t index = 0; index < CHUNK_ENTRIES; index++) {
             gpb_message_clear (&self->chunks [chunk][index].message);
+            gpb_registration_destroy (&self->chunks [chunk][index].registration);
+        }
         gpb_free (self->chunks [chunk]);
     }
     gpb_free (self->chunks);
@@ -164,6 +167,7 @@ gpb_book_close (gpb_book_t *self, gpb_entry_t *entry)
     gpb_book_orphan (entry);
     gpb_message_clear (&entry->message);
     entry->generation++;
+    entry->sent_ns = 0;    //  whatever is said of this slot now is said of nobody's request
     entry->queue_previous = NULL;
     entry->queue_next = self->free;
     self->free = entry;

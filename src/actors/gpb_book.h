@@ -41,7 +41,7 @@ typedef struct gpb_entry {
 //  NULL only when memory runs out.
 gpb_book_t *gpb_book_new (gpb_error_t *error);
 
-//  Entries that are still open are freed unanswered.
+//  Entries that are still open are freed unanswered, and their registrations with them.
 void gpb_book_destroy (gpb_book_t **self_p);
 
 //  Enters the request of a call, taking its frames. NULL: ALREADY_EXISTS where this connection has

@@ -18,8 +18,8 @@
 #include "gpb_alloc.h"
 #include "gpb_book.h"
 #include "gpb_clock.h"
+#include "gpb_constraints.h"
 #include "gpb_describe.h"
-#include "gpb_lease.h"
 #include "gpb_log.h"
 #include "gpb_placement.h"
 #include "gpb_registration.h"
@@ -27,7 +27,6 @@
 #include "gpb_service.h"
 
 #include <inttypes.h>
-#include <limits.h>
 
 #define BATCH 128                  //  messages of one socket between two looks at the others
 #define FIGURES_NS GPB_NS_PER_S    //  between two questions to a device about its figures
@@ -45,6 +44,7 @@ typedef struct {
     gpb_book_t *book;
     gpb_placement_t *placement;
     gpb_kernels_t *kernels;
+    gpb_registration_t *registrations;                       //  under way
     zsock_t *dealers [GPB_PLACEMENT_DEVICES_MAX];            //  to each device; NULL: it is lost
     Gpb__V1__PoolStats pools [GPB_PLACEMENT_DEVICES_MAX];    //  as each device said last
     char **notices;                                          //  ends in NULL
@@ -155,8 +155,9 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
     gpb_status_t status = GPB_INTERNAL;
     bool has_memory = false;
     uint64_t available_memory = 0;
-    gpb_codec_peek_reply (&message->header, &status, &has_memory, &available_memory);
-    if (has_memory)
+    bool is_reply =
+        gpb_codec_peek_reply (&message->header, &status, &has_memory, &available_memory);
+    if (is_reply && has_memory)
         gpb_placement_device (self->placement, index)->available_memory = available_memory;
     gpb_entry_t *entry = gpb_book_at (self->book, hop->slot, hop->generation);
     if (!entry)
@@ -165,10 +166,18 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
         s_registration_answer (self, entry, &message->header);
         return;
     }
+    if (!entry->sent_ns || entry->device != index)
+        return;    //  it has not been asked
     //  What was answered early was not answered OK, whatever its kernel has come to.
-    gpb_placement_answered (self->placement, entry, status == GPB_OK && !entry->answered,
-                            gpb_clock_ns ());
-    if (!entry->answered) {
+    bool is_ok = is_reply && status == GPB_OK && !entry->answered;
+    gpb_placement_answered (self->placement, entry, is_ok, gpb_clock_ns ());
+    if (!entry->answered && !is_reply) {
+        gpb_error_t error;
+        gpb_error_set (&error, GPB_INTERNAL, "device %u answered what cannot be read", index);
+        gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
+                            &error);
+    }
+    else if (!entry->answered) {
         gpb_codec_append (&message->header, GPB_REPLY_QUEUED_NS,
                           entry->sent_ns - entry->received_ns, NULL);
         zmq_msg_move (&entry->message.header, &message->header);
@@ -220,7 +229,7 @@ s_recv_from_device (self_t *self, unsigned index)
 }
 
 //  ---------------------------------------------------------------------------------------------------------
-//  Work: execute and rent go where they fit, what names a handle goes to its device
+//  Work
 
 static const char *
 s_first_notice (self_t *self)
@@ -270,120 +279,36 @@ s_accept (self_t *self, gpb_call_t *call, uint64_t devices)
     s_dispatch (self);
 }
 
-//  The device of a handle joins those of a request's other handles.
-static gpb_status_t
-s_add_handle (self_t *self, uint64_t handle, bool *has_device_p, uint64_t *device_p,
-              gpb_error_t *error)
-{
-    unsigned device = gpb_handle_device (handle);
-    if (!gpb_placement_device (self->placement, device))
-        return gpb_error_set (error, GPB_NOT_FOUND,
-                              "no buffer with handle %016" PRIx64 " is rented by this connection",
-                              handle);
-    if (*has_device_p && *device_p != device)
-        return gpb_error_set (error, GPB_FAILED_PRECONDITION,
-                              "one request names device %" PRIu64
-                              " and a buffer of device %u: all must "
-                              "be on one",
-                              *device_p, device);
-    *has_device_p = true;
-    *device_p = device;
-    return GPB_OK;
-}
-
+//  Execute and rent go where they fit, what names a handle goes to its device.
 static void
-s_place (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints)
+s_handle_work (void *actor, gpb_call_t *call)
 {
+    self_t *self = actor;
     gpb_error_t error;
+    gpb_constraints_t constraints;
     uint64_t devices;
-    if (gpb_placement_fit (self->placement, constraints, s_first_notice (self), &devices, &error)
-        == GPB_OK)
+    gpb_status_t status = gpb_constraints_read (&constraints, call, self->kernels,
+                                                gpb_placement_devices (self->placement), &error);
+    if (status == GPB_OK)
+        status = gpb_placement_fit (self->placement, &constraints, s_first_notice (self), &devices,
+                                    &error);
+    if (status == GPB_OK)
         s_accept (self, call, devices);
     else
         gpb_call_refuse (self->service, call, &error);
 }
 
-static uint64_t
-s_add (uint64_t left, uint64_t right)
-{
-    return left + right >= left ? left + right : UINT64_MAX;
-}
-
+//  The device drops it unless it has begun, and answers it either way, so that its credit comes
+//  back.
 static void
-s_handle_execute (void *actor, gpb_call_t *call)
+s_cancel_on_device (self_t *self, const gpb_entry_t *entry)
 {
-    self_t *self = actor;
-    const Gpb__V1__Execute *request = call->request->execute;
-    gpb_error_t error;
-    gpb_constraints_t constraints = {
-        .has_device = request->placement_case == GPB__V1__EXECUTE__PLACEMENT_DEVICE,
-        .device = request->device,
-        .kernel = gpb_kernels_lookup (self->kernels, request->kernel),
-        .require = request->require,
-        .require_count = request->n_require,
-        .memory = s_add (request->memory, gpb_message_payload_size (call->message)),
-    };
-    gpb_status_t status = GPB_OK;
-    if (!constraints.kernel)
-        status = gpb_kernels_refuse (request->kernel, &error);
-    for (size_t index = 0; status == GPB_OK && index < request->n_arguments; index++) {
-        const Gpb__V1__Argument *argument = request->arguments [index];
-        if (argument->value_case == GPB__V1__ARGUMENT__VALUE_BUFFER)
-            status = s_add_handle (self, argument->buffer->handle, &constraints.has_device,
-                                   &constraints.device, &error);
-        else if (argument->value_case == GPB__V1__ARGUMENT__VALUE_OUTPUT)
-            constraints.memory = s_add (constraints.memory, argument->output->size);
-    }
-    if (status == GPB_OK)
-        s_place (self, call, &constraints);
-    else
-        gpb_call_refuse (self->service, call, &error);
-}
-
-static void
-s_handle_rent (void *actor, gpb_call_t *call)
-{
-    self_t *self = actor;
-    const Gpb__V1__Rent *request = call->request->rent;
-    gpb_constraints_t constraints = {
-        .has_device = request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE,
-        .device = request->device,
-        .require = request->require,
-        .require_count = request->n_require,
-        .memory = request->size,
-    };
-    s_place (self, call, &constraints);
-}
-
-//  Release, read, write, copy, map, unmap.
-static void
-s_handle_bound (void *actor, gpb_call_t *call)
-{
-    self_t *self = actor;
-    const Gpb__V1__Request *request = call->request;
-    gpb_constraints_t constraints = { .has_device = false };
-    uint64_t handles [2];
-    size_t count = 1;
-    switch (request->body_case) {
-    case GPB__V1__REQUEST__BODY_RELEASE: handles [0] = request->release->handle; break;
-    case GPB__V1__REQUEST__BODY_READ: handles [0] = request->read->handle; break;
-    case GPB__V1__REQUEST__BODY_WRITE: handles [0] = request->write->handle; break;
-    case GPB__V1__REQUEST__BODY_MAP: handles [0] = request->map->handle; break;
-    case GPB__V1__REQUEST__BODY_UNMAP: handles [0] = request->unmap->handle; break;
-    default:
-        handles [0] = request->copy->source;
-        handles [count++] = request->copy->target;
-        break;
-    }
-    gpb_error_t error;
-    gpb_status_t status = GPB_OK;
-    for (size_t index = 0; status == GPB_OK && index < count; index++)
-        status = s_add_handle (self, handles [index], &constraints.has_device, &constraints.device,
-                               &error);
-    if (status == GPB_OK)
-        s_place (self, call, &constraints);
-    else
-        gpb_call_refuse (self->service, call, &error);
+    Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
+    Gpb__V1__Cancel cancel = GPB__V1__CANCEL__INIT;
+    cancel.id = entry->key.id;
+    request.body_case = GPB__V1__REQUEST__BODY_CANCEL;
+    request.cancel = &cancel;
+    s_send_own (self, entry->device, entry->key.client, &request);
 }
 
 static void
@@ -399,6 +324,8 @@ s_handle_cancel (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
         return;
     }
+    if (entry->sent_ns && !entry->registration)
+        s_cancel_on_device (self, entry);
     gpb_error_set (&error, GPB_CANCELLED, "the client took the request back");
     s_answer_early (self, entry, &error);
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
@@ -462,10 +389,12 @@ s_registration_end (self_t *self, gpb_entry_t *entry)
 }
 
 //  Goes on where no device is waited for any more: a node whose devices are all lost takes the
-//  kernel as it is.
+//  kernel as it is. What the client has been told it did not get goes no further.
 static void
 s_registration_step (self_t *self, gpb_entry_t *entry)
 {
+    if (entry->answered)
+        gpb_registration_abandon (entry->registration);
     if (entry->registration->waits_for == 0 && gpb_registration_goes_on (entry->registration))
         s_registration_round (self, entry, &entry->registration->commit);
     if (entry->registration->waits_for == 0)
@@ -485,7 +414,7 @@ s_handle_register (void *actor, gpb_call_t *call)
     self_t *self = actor;
     gpb_error_t error;
     gpb_registration_t *registration =
-        gpb_registration_new (self->config, self->kernels, call, &error);
+        gpb_registration_new (self->config, self->kernels, &self->registrations, call, &error);
     gpb_entry_t *entry = registration ? gpb_book_enter (self->book, call, &error) : NULL;
     if (!entry) {
         gpb_registration_destroy (&registration);
@@ -553,14 +482,14 @@ s_handle_kernels (void *actor, gpb_call_t *call)
 }
 
 static const gpb_handler_t s_handlers [] = {
-    { GPB__V1__REQUEST__BODY_EXECUTE, s_handle_execute },
-    { GPB__V1__REQUEST__BODY_RENT, s_handle_rent },
-    { GPB__V1__REQUEST__BODY_RELEASE, s_handle_bound },
-    { GPB__V1__REQUEST__BODY_READ, s_handle_bound },
-    { GPB__V1__REQUEST__BODY_WRITE, s_handle_bound },
-    { GPB__V1__REQUEST__BODY_COPY, s_handle_bound },
-    { GPB__V1__REQUEST__BODY_MAP, s_handle_bound },
-    { GPB__V1__REQUEST__BODY_UNMAP, s_handle_bound },
+    { GPB__V1__REQUEST__BODY_EXECUTE, s_handle_work },
+    { GPB__V1__REQUEST__BODY_RENT, s_handle_work },
+    { GPB__V1__REQUEST__BODY_RELEASE, s_handle_work },
+    { GPB__V1__REQUEST__BODY_READ, s_handle_work },
+    { GPB__V1__REQUEST__BODY_WRITE, s_handle_work },
+    { GPB__V1__REQUEST__BODY_COPY, s_handle_work },
+    { GPB__V1__REQUEST__BODY_MAP, s_handle_work },
+    { GPB__V1__REQUEST__BODY_UNMAP, s_handle_work },
     { GPB__V1__REQUEST__BODY_CANCEL, s_handle_cancel },
     { GPB__V1__REQUEST__BODY_GOODBYE, s_handle_goodbye },
     { GPB__V1__REQUEST__BODY_HELLO, s_handle_hello },
@@ -578,6 +507,9 @@ static gpb_status_t
 s_command_device (self_t *self, unsigned index, const char *endpoint, gpb_error_t *error)
 {
     zsock_t *dealer = zsock_new (ZMQ_DEALER);
+    if (!dealer)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no socket for device %u: %s", index,
+                              zmq_strerror (zmq_errno ()));
     zsock_set_linger (dealer, 0);
     zsock_set_sndhwm (dealer, 0);
     zsock_set_rcvhwm (dealer, 0);
@@ -605,13 +537,16 @@ s_command (void *actor, char **words, size_t count, gpb_error_t *error)
         return gpb_error_set (
             error, GPB_INVALID_ARGUMENT,
             "%s: expected BIND ENDPOINT, DEVICE INDEX ENDPOINT or LOST INDEX REASON", words [0]);
-    unsigned index = (unsigned) strtoul (words [1], NULL, 10);
-    gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
+    char *end;
+    unsigned long index = strtoul (words [1], &end, 10);
+    bool is_number = end != words [1] && *end == 0 && index < GPB_PLACEMENT_DEVICES_MAX;
+    gpb_placed_device_t *device =
+        is_number ? gpb_placement_device (self->placement, (unsigned) index) : NULL;
     if (!device || self->dealers [index])
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "device %s: expected a new one below %u",
                               words [1], gpb_placement_devices (self->placement));
     if (is_device)
-        return s_command_device (self, index, words [2], error);
+        return s_command_device (self, (unsigned) index, words [2], error);
     device->state = GPB_DEVICE_LOST;
     snprintf (device->reason, sizeof device->reason, "%s", words [2]);
     return gpb_error_set (error, GPB_OK, "%s", "");
@@ -765,7 +700,8 @@ s_drain (self_t *self)
     gpb_error_set (&error, GPB_UNAVAILABLE, "the node stopped before the request was done");
     while ((entry = gpb_book_earliest (self->book)))
         s_answer_early (self, entry, &error);
-    gpb_service_receive (self->service, SIZE_MAX);
+    //  What nobody has read yet is refused, but a client that never stops asking stops nobody.
+    gpb_service_receive (self->service, self->max_requests);
 }
 
 static void

@@ -3,9 +3,8 @@
 //
 //  There are few different sets of devices that requests may have (all, one each, those with
 //  fp64...), so the queues stand in an array that is searched through; an empty one is used again
-//  for the next new set. The order in which requests came is a number that counts up, kept in the
-//  slot of the book's `sent_ns` no longer than the entry waits: received_ns serves for it, since
-//  the broker receives one after the other.
+//  for the next new set. received_ns says which of two requests came first, since the broker
+//  receives one after the other.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -21,6 +20,7 @@
 #define CREDIT_MAX 64
 #define CREDIT_NS GPB_NS_PER_MS    //  work that may be on a device at once
 #define PACE_SHIFT 3               //  a new sample weighs 1/8
+#define PACE_UNKNOWN CREDIT_NS     //  of a device that has answered nothing yet, as a guess in ns
 
 typedef struct {
     uint64_t devices;    //  bit i: device i may have what waits here
@@ -88,8 +88,9 @@ s_add_reason (char *text, size_t size, unsigned index, const gpb_placed_device_t
               const char *format, ...)
 {
     size_t used = strlen (text);
-    int length = snprintf (text + used, size - used, "%sdevice %u (%s) ", used ? "; " : "", index,
-                           device->info.name);
+    bool is_known = device->info.name [0] != 0;
+    int length = snprintf (text + used, size - used, "%sdevice %u%s%s%s ", used ? "; " : "", index,
+                           is_known ? " (" : "", device->info.name, is_known ? ")" : "");
     used = length > 0 && (size_t) length < size - used ? used + (size_t) length : size - 1;
     va_list arguments;
     va_start (arguments, format);
@@ -129,7 +130,7 @@ gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, 
         const char *lacks = s_lacks (device, constraints);
         if (device->state != GPB_DEVICE_READY)
             s_add_reason (reasons, sizeof reasons, index, device, "is not ready: %s",
-                          device->reason);
+                          device->reason [0] ? device->reason : "it is starting");
         else if (lacks) {
             s_add_reason (reasons, sizeof reasons, index, device, "has no %s", lacks);
             if (worst == GPB_UNAVAILABLE)
@@ -217,10 +218,17 @@ gpb_placement_unqueue (gpb_placement_t *self, gpb_entry_t *entry)
 //  ---------------------------------------------------------------------------------------------------------
 //  Who gets what
 
+//  Without a guess at the first, a busy device whose pace nobody knows would look like an idle one.
+static uint64_t
+s_pace (const gpb_placed_device_t *device)
+{
+    return device->service_ns ? device->service_ns : PACE_UNKNOWN;
+}
+
 static bool
 s_has_credit (const gpb_placed_device_t *device)
 {
-    uint64_t credit = device->service_ns ? CREDIT_NS / device->service_ns : CREDIT_MAX;
+    uint64_t credit = CREDIT_NS / s_pace (device);
     if (credit < CREDIT_MIN)
         credit = CREDIT_MIN;
     if (credit > CREDIT_MAX)
@@ -239,7 +247,7 @@ s_best (const gpb_placement_t *self, uint64_t devices)
         const gpb_placed_device_t *device = &self->devices [index];
         if (!s_has_credit (device))
             continue;
-        uint64_t wait_ns = device->in_flight * device->service_ns;
+        uint64_t wait_ns = device->in_flight * s_pace (device);
         if (best == self->devices_count || wait_ns < best_wait_ns
             || (wait_ns == best_wait_ns
                 && device->available_memory > self->devices [best].available_memory))
@@ -314,17 +322,4 @@ uint64_t
 gpb_placement_size (const gpb_placement_t *self)
 {
     return self->size;
-}
-
-gpb_entry_t *
-gpb_placement_stranded (gpb_placement_t *self)
-{
-    uint64_t ready = 0;
-    for (unsigned index = 0; index < self->devices_count; index++)
-        if (self->devices [index].state == GPB_DEVICE_READY)
-            ready |= 1ULL << index;
-    for (size_t index = 0; index < self->queues_count; index++)
-        if (self->queues [index].first && !(self->queues [index].devices & ready))
-            return self->queues [index].first;
-    return NULL;
 }

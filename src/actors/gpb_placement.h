@@ -90,7 +90,4 @@ void gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bo
 uint64_t gpb_placement_depth (const gpb_placement_t *self);
 uint64_t gpb_placement_size (const gpb_placement_t *self);
 
-//  One that waits in a queue for this device, or NULL: to answer what a lost device leaves behind.
-gpb_entry_t *gpb_placement_stranded (gpb_placement_t *self);
-
 #endif

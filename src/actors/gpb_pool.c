@@ -345,7 +345,6 @@ s_open (self_t *self, unsigned index)
         gpb_error_set (&self->failure, GPB_RESOURCE_EXHAUSTED, "no memory for a pool");
         return;
     }
-    bool is_devices_own = self->shared != NULL;
     if (!self->shared)
         self->shared = gpb_shared_context_open (gpb_config_string (self->config, "backends"), index,
                                                 1, false, &self->failure);
@@ -356,10 +355,6 @@ s_open (self_t *self, unsigned index)
     self->service =
         gpb_service_new (self->config, s_handlers, sizeof s_handlers / sizeof s_handlers [0], self,
                          &self->failure);
-    //  A device that rents nothing for a while, or compiles for long, is silent toward its pool; it
-    //  uses what it has rented all the same, and stops the pool itself.
-    if (self->service && is_devices_own)
-        gpb_router_end_leases (gpb_service_router (self->service));
 }
 
 static void

@@ -18,6 +18,17 @@ s_pack (const Gpb__V1__Request *request, bool is_check, zmq_msg_t *header, gpb_e
     return gpb_codec_pack (&copy.base, header, error);
 }
 
+//  Requests that replace come one after the other on every device, and the last one stays.
+static bool
+s_clashes (const gpb_registration_t *self, const char *id, const Gpb__V1__RegisterKernel *body)
+{
+    for (const gpb_registration_t *other = *self->list_p; other; other = other->next)
+        if (other != self && !other->check_only && !body->check && !body->replace
+            && strcmp (gpb_kernel_id (other->kernel), id) == 0)
+            return true;
+    return false;
+}
+
 static gpb_status_t
 s_prepare (gpb_registration_t *self, gpb_kernels_t *kernels, const Gpb__V1__Request *request,
            gpb_error_t *error)
@@ -31,18 +42,31 @@ s_prepare (gpb_registration_t *self, gpb_kernels_t *kernels, const Gpb__V1__Requ
     if (!body->replace && gpb_kernels_lookup (kernels, id))
         return gpb_error_set (error, GPB_ALREADY_EXISTS,
                               "there is a kernel %s: say replace to put this one in its place", id);
+    if (s_clashes (self, id, body))
+        return gpb_error_set (error, GPB_ALREADY_EXISTS,
+                              "a kernel %s is being registered by another request", id);
     gpb_status_t status = s_pack (request, true, &self->check, error);
     return status == GPB_OK ? s_pack (request, false, &self->commit, error) : status;
 }
 
 gpb_registration_t *
-gpb_registration_new (const gpb_config_t *config, gpb_kernels_t *kernels, const gpb_call_t *call,
-                      gpb_error_t *error)
+gpb_registration_new (const gpb_config_t *config, gpb_kernels_t *kernels,
+                      gpb_registration_t **list_p, const gpb_call_t *call, gpb_error_t *error)
 {
     if (!gpb_config_bool (config, "allow_register")) {
         gpb_error_set (error, GPB_PERMISSION_DENIED,
                        "this node takes no kernels from clients: its configuration says "
                        "allow_register = false");
+        return NULL;
+    }
+    unsigned under_way = 0;
+    for (const gpb_registration_t *other = *list_p; other; other = other->next)
+        under_way++;
+    if (under_way == GPB_REGISTRATIONS_MAX) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                       "%u kernels are being registered, which is this node's bound: try again "
+                       "when some are answered",
+                       under_way);
         return NULL;
     }
     gpb_registration_t *self = gpb_alloc (1, sizeof *self);
@@ -52,6 +76,9 @@ gpb_registration_new (const gpb_config_t *config, gpb_kernels_t *kernels, const 
     }
     zmq_msg_init (&self->check);
     zmq_msg_init (&self->commit);
+    self->list_p = list_p;
+    self->next = *list_p;
+    *list_p = self;
     if (s_prepare (self, kernels, call->request, error) != GPB_OK)
         gpb_registration_destroy (&self);
     return self;
@@ -64,6 +91,10 @@ gpb_registration_destroy (gpb_registration_t **self_p)
     if (!self)
         return;
     *self_p = NULL;
+    gpb_registration_t **link = self->list_p;
+    while (*link != self)
+        link = &(*link)->next;
+    *link = self->next;
     gpb_kernel_destroy (&self->kernel);
     zmq_msg_close (&self->check);
     zmq_msg_close (&self->commit);
@@ -80,6 +111,13 @@ gpb_registration_answer (gpb_registration_t *self, const Gpb__V1__Reply *reply)
         gpb_error_set (&self->failure, GPB_INTERNAL, "a device's answer could not be read");
     else if (reply->status != GPB__V1__STATUS__OK)
         gpb_error_set (&self->failure, (gpb_status_t) reply->status, "%s", reply->message);
+}
+
+void
+gpb_registration_abandon (gpb_registration_t *self)
+{
+    if (!self->is_committing && self->failure.status == GPB_OK)
+        gpb_error_set (&self->failure, GPB_CANCELLED, "nobody waits for this kernel any more");
 }
 
 bool

@@ -13,23 +13,32 @@
 #include "gpb_service.h"
 
 typedef struct gpb_registration {
-    gpb_kernel_t *kernel;       //  as it will stand in the list
-    zmq_msg_t check, commit;    //  the headers of the two rounds
-    bool check_only;            //  the client asked for the first round alone
-    bool is_committing;         //  the second round
-    uint32_t waits_for;         //  devices that have not answered in this round
-    gpb_error_t failure;        //  the first that a device answered; GPB_OK: none
+    gpb_kernel_t *kernel;                       //  as it will stand in the list
+    zmq_msg_t check, commit;                    //  the headers of the two rounds
+    bool check_only;                            //  the client asked for the first round alone
+    bool is_committing;                         //  the second round
+    uint32_t waits_for;                         //  devices that have not answered in this round
+    gpb_error_t failure;                        //  the first that a device answered; GPB_OK: none
+    struct gpb_registration **list_p, *next;    //  all that are under way
 } gpb_registration_t;
 
-//  NULL where the request is refused: PERMISSION_DENIED, INVALID_ARGUMENT with the line,
-//  ALREADY_EXISTS.
+#define GPB_REGISTRATIONS_MAX 16    //  under way at once: each compiles on every device
+
+//  It joins the list of those under way until it is destroyed. NULL where the request is refused:
+//  PERMISSION_DENIED, INVALID_ARGUMENT with the line, ALREADY_EXISTS (also where one of this id is
+//  under way, unless both replace), RESOURCE_EXHAUSTED.
 gpb_registration_t *gpb_registration_new (const gpb_config_t *config, gpb_kernels_t *kernels,
-                                          const gpb_call_t *call, gpb_error_t *error);
+                                          gpb_registration_t **list_p, const gpb_call_t *call,
+                                          gpb_error_t *error);
 
 void gpb_registration_destroy (gpb_registration_t **self_p);
 
 //  What a device has answered.
 void gpb_registration_answer (gpb_registration_t *self, const Gpb__V1__Reply *reply);
+
+//  Nobody waits for it any more: no second round follows the first. One that has begun is finished,
+//  so that the kernel is on all devices.
+void gpb_registration_abandon (gpb_registration_t *self);
 
 //  When nothing is waited for any more: true, and is_committing is set, where the second round is
 //  due.

@@ -116,7 +116,8 @@ gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *
     for (unsigned index = 0; index < stats.n_devices; index++) {
         const gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
         stats.in_flight += device->in_flight;
-        if (device->state == GPB_DEVICE_READY)
+        //  Zeros until the device has told its pool's figures.
+        if (device->state == GPB_DEVICE_READY && self->pools [index].base.descriptor)
             pools [stats.n_pools++] = &self->pools [index];
     }
     stats.node = (char *) self->node;

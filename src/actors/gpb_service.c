@@ -142,8 +142,6 @@ s_handle (gpb_service_t *self, gpb_message_t *message, gpb_connection_t *connect
     gpb_hop_t hop;
     bool has_hop = message->envelope_count > 1
                    && gpb_hop_read (&message->envelope [message->envelope_count - 1], &hop);
-    if (has_hop && connection->is_inproc)
-        connection->is_relay = true;
     uint64_t now_ns = gpb_clock_ns ();
     gpb_call_t call = {
         .request = request,
@@ -200,21 +198,6 @@ gpb_service_reply (gpb_service_t *self, gpb_connection_t *connection, gpb_messag
     gpb_message_clear (message);
 }
 
-//  What a compiler or a driver said may be in any encoding; a reply's text is UTF-8.
-static void
-s_make_text (char *target, const char *text, size_t size)
-{
-    size_t length = strlen (text);
-    if (length >= size)
-        length = size - 1;
-    memcpy (target, text, length);
-    target [length] = 0;
-    if (!gpb_codec_text_ok (target, length))
-        for (size_t at = 0; at < length; at++)
-            if ((unsigned char) target [at] >= 0x80)
-                target [at] = '?';
-}
-
 void
 gpb_service_refuse (gpb_service_t *self, gpb_connection_t *connection, gpb_message_t *message,
                     uint64_t id, const gpb_error_t *error)
@@ -223,12 +206,10 @@ gpb_service_refuse (gpb_service_t *self, gpb_connection_t *connection, gpb_messa
         zmq_msg_close (&message->payloads [index]);
     message->payloads_count = 0;
 
-    char text [GPB_ERROR_TEXT_SIZE];
-    s_make_text (text, error->text, sizeof text);
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
     reply.id = id;
     reply.status = (Gpb__V1__Status) error->status;
-    reply.message = text;
+    reply.message = (char *) error->text;    //  packing reads it, and mends what is no UTF-8
     gpb_service_reply (self, connection, message, &reply);
 }
 

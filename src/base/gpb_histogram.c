@@ -79,7 +79,9 @@ gpb_histogram_percentile (const gpb_histogram_t *self, double percent)
 {
     if (self->count == 0)
         return 0;
-    double wanted = ceil (percent / 100.0 * (double) self->count);
+    //  99.9 is no double, and 0.07 * 100 more than 7: a rank is not the next one for a rounding
+    //  error.
+    double wanted = ceil (percent * (double) self->count / 100.0 * (1 - 1e-12));
     uint64_t rank = wanted < 1 ? 1 : (uint64_t) wanted;
     if (rank == 1)
         return self->min_ns;

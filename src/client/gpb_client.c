@@ -141,7 +141,7 @@ static void
 s_expire (gpb_client_t *self, uint64_t now_ns)
 {
     gpb_reply_t *reply;
-    while ((reply = gpb_pending_next (&self->pending)) && reply->deadline_ns <= now_ns) {
+    while ((reply = gpb_pending_next (&self->pending)) && reply->deadline.key <= now_ns) {
         bool was_sent = !reply->request;
         uint64_t id = reply->id;
         gpb_reply_answer (reply, GPB_DEADLINE_EXCEEDED,
@@ -452,7 +452,7 @@ s_send (gpb_client_t *self, gpb_request_t **request_p, gpb_error_t *error)
     if (gpb_request_error (*request_p, error) != GPB_OK)
         return NULL;
     s_work (self);
-    if (self->pending.count >= S_IN_FLIGHT_MAX) {
+    if (gpb_pending_count (&self->pending) >= S_IN_FLIGHT_MAX) {
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "%d requests are in flight", S_IN_FLIGHT_MAX);
         return NULL;
     }
@@ -466,7 +466,7 @@ s_send (gpb_client_t *self, gpb_request_t **request_p, gpb_error_t *error)
     }
     reply->sent_ns = gpb_clock_ns ();
     reply->expires_ns = reply->sent_ns + timeout_ms * GPB_NS_PER_MS;
-    reply->deadline_ns = reply->expires_ns + S_GRACE_MS * GPB_NS_PER_MS;
+    reply->deadline.key = reply->expires_ns + S_GRACE_MS * GPB_NS_PER_MS;
 
     //  Packed even where it is held back, so that what cannot be sent is refused here. Sent last,
     //  since it cannot be taken back.
@@ -584,7 +584,7 @@ gpb_client_cancel (gpb_client_t *self, uint64_t id, gpb_error_t *error)
 size_t
 gpb_client_in_flight (const gpb_client_t *self)
 {
-    return self->pending.count - self->dropped;
+    return gpb_pending_count (&self->pending) - self->dropped;
 }
 
 zsock_t *
@@ -603,8 +603,8 @@ gpb_client_next_timeout (gpb_client_t *self)
     const gpb_reply_t *reply = gpb_pending_next (&self->pending);
     if (reply) {
         next_ns = now_ns + S_POLL_MS * GPB_NS_PER_MS;
-        if (reply->deadline_ns < next_ns)
-            next_ns = reply->deadline_ns;
+        if (reply->deadline.key < next_ns)
+            next_ns = reply->deadline.key;
         if (self->retry_ns && self->retry_ns < next_ns)
             next_ns = self->retry_ns;
     }

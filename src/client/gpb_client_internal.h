@@ -10,6 +10,7 @@
 
 #include "gpb_client.h"
 #include "gpb_codec.h"
+#include "gpb_heap.h"
 
 #include <sys/queue.h>
 
@@ -22,12 +23,11 @@ typedef struct {
 struct _gpb_reply_t {
     //  While it is in flight
     uint64_t id;
-    uint64_t sent_ns;          //  when gpb_client_send was called
-    uint64_t expires_ns;       //  when the node should have answered
-    uint64_t deadline_ns;      //  when the client answers itself
-    size_t heap_index;         //  in gpb_pending_t
-    gpb_request_t *request;    //  held back until there is a connection; else NULL
-    bool dropped;              //  nobody waits for it
+    uint64_t sent_ns;            //  when gpb_client_send was called
+    uint64_t expires_ns;         //  when the node should have answered
+    gpb_heap_node_t deadline;    //  in gpb_pending_t; key: when the client answers itself
+    gpb_request_t *request;      //  held back until there is a connection; else NULL
+    bool dropped;                //  nobody waits for it
     TAILQ_ENTRY (_gpb_reply_t) link;
 
     //  When it is answered

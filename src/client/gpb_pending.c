@@ -1,7 +1,7 @@
 //  gpb_pending - what is in flight, found by id, and by the nearest deadline
 //
-//  Finding is one multiplication and a short walk; inserting and removing are O(log n) for the
-//  heap. Removing shifts the entries behind the gap back (Knuth, TAOCP 3, 6.4, algorithm R), so
+//  Finding is one multiplication and a short walk; inserting and removing are O(log n) for
+//  gpb_heap. Removing shifts the entries behind the gap back (Knuth, TAOCP 3, 6.4, algorithm R), so
 //  that the table holds no tombstones and never needs to be rebuilt while it does not grow.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
@@ -11,6 +11,7 @@
 #include "gpb_alloc.h"
 
 #include <assert.h>
+#include <stddef.h>
 
 #define S_CAPACITY_FIRST 64
 
@@ -30,70 +31,44 @@ s_place (gpb_pending_t *self, gpb_reply_t *reply)
     self->slots [at] = reply;
 }
 
-static void
-s_put (gpb_pending_t *self, size_t index, gpb_reply_t *reply)
+static gpb_reply_t *
+s_reply_of (gpb_heap_node_t *node)
 {
-    self->heap [index] = reply;
-    reply->heap_index = index;
-}
-
-//  Puts reply where it belongs, starting from a free place of the heap.
-static void
-s_sift (gpb_pending_t *self, size_t index, gpb_reply_t *reply)
-{
-    while (index > 0 && reply->deadline_ns < self->heap [(index - 1) / 2]->deadline_ns) {
-        s_put (self, index, self->heap [(index - 1) / 2]);
-        index = (index - 1) / 2;
-    }
-    for (size_t child; (child = 2 * index + 1) < self->count; index = child) {
-        if (child + 1 < self->count
-            && self->heap [child + 1]->deadline_ns < self->heap [child]->deadline_ns)
-            child++;
-        if (reply->deadline_ns <= self->heap [child]->deadline_ns)
-            break;
-        s_put (self, index, self->heap [child]);
-    }
-    s_put (self, index, reply);
+    return node ? (gpb_reply_t *) ((char *) node - offsetof (gpb_reply_t, deadline)) : NULL;
 }
 
 void
 gpb_pending_clear (gpb_pending_t *self)
 {
     gpb_free (self->slots);
-    gpb_free (self->heap);
-    *self = (gpb_pending_t){ 0 };
+    gpb_heap_clear (&self->deadlines);
+    *self = (gpb_pending_t){ .slots = NULL };
 }
 
-static gpb_status_t
-s_grow (gpb_pending_t *self, gpb_error_t *error)
+static bool
+s_grow (gpb_pending_t *self)
 {
     size_t capacity = self->capacity ? self->capacity * 2 : S_CAPACITY_FIRST;
-    gpb_reply_t **heap = gpb_realloc (self->heap, capacity / 2, sizeof *heap);
-    if (heap)
-        self->heap = heap;
-    gpb_reply_t **slots = heap ? gpb_alloc (capacity, sizeof *slots) : NULL;
+    gpb_reply_t **slots = gpb_alloc (capacity, sizeof *slots);
     if (!slots)
-        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
-                              "no memory for more than %zu requests in flight", self->count);
+        return false;
     gpb_free (self->slots);
     self->slots = slots;
     self->capacity = capacity;
-    for (size_t index = 0; index < self->count; index++)
-        s_place (self, self->heap [index]);
-    return GPB_OK;
+    for (size_t index = 0; index < self->deadlines.count; index++)
+        s_place (self, s_reply_of (self->deadlines.nodes [index]));
+    return true;
 }
 
 gpb_status_t
 gpb_pending_insert (gpb_pending_t *self, gpb_reply_t *reply, gpb_error_t *error)
 {
-    if (self->count * 2 >= self->capacity) {
-        gpb_status_t status = s_grow (self, error);
-        if (status != GPB_OK)
-            return status;
-    }
+    size_t count = gpb_pending_count (self);
+    bool has_room = count * 2 < self->capacity || s_grow (self);
+    if (!has_room || !gpb_heap_add (&self->deadlines, &reply->deadline))
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                              "no memory for more than %zu requests in flight", count);
     s_place (self, reply);
-    self->count++;
-    s_sift (self, self->count - 1, reply);
     return GPB_OK;
 }
 
@@ -109,7 +84,7 @@ s_find (const gpb_pending_t *self, uint64_t id)
 gpb_reply_t *
 gpb_pending_find (const gpb_pending_t *self, uint64_t id)
 {
-    return self->count ? self->slots [s_find (self, id)] : NULL;
+    return self->capacity ? self->slots [s_find (self, id)] : NULL;
 }
 
 void
@@ -125,15 +100,17 @@ gpb_pending_remove (gpb_pending_t *self, gpb_reply_t *reply)
             gap = at;
         }
     self->slots [gap] = NULL;
-
-    size_t index = reply->heap_index;
-    gpb_reply_t *last = self->heap [--self->count];
-    if (last != reply)
-        s_sift (self, index, last);
+    gpb_heap_remove (&self->deadlines, &reply->deadline);
 }
 
 gpb_reply_t *
 gpb_pending_next (const gpb_pending_t *self)
 {
-    return self->count ? self->heap [0] : NULL;
+    return s_reply_of (gpb_heap_first (&self->deadlines));
+}
+
+size_t
+gpb_pending_count (const gpb_pending_t *self)
+{
+    return self->deadlines.count;
 }

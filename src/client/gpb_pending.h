@@ -1,7 +1,7 @@
 //  gpb_pending - what is in flight, found by id, and by the nearest deadline
 //
-//  An open-addressing table by id and a binary heap by deadline over the same records; both grow
-//  together, so that only gpb_pending_insert can fail. It owns its two arrays, never the records.
+//  An open-addressing table by id and a gpb_heap by deadline over the same records; both grow in
+//  gpb_pending_insert, which alone can fail. It owns its two arrays, never the records.
 //  One thread at a time.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
@@ -14,9 +14,8 @@
 //  A structure of zeros is empty.
 typedef struct {
     gpb_reply_t **slots;    //  capacity of them, a power of two; at most half are taken
-    gpb_reply_t **heap;     //  count of them, the nearest deadline first
     size_t capacity;
-    size_t count;
+    gpb_heap_t deadlines;    //  of the same records
 } gpb_pending_t;
 
 //  Frees the arrays; the records are the caller's.
@@ -33,5 +32,7 @@ void gpb_pending_remove (gpb_pending_t *self, gpb_reply_t *reply);
 
 //  The one whose deadline is next; NULL where there is none.
 gpb_reply_t *gpb_pending_next (const gpb_pending_t *self);
+
+size_t gpb_pending_count (const gpb_pending_t *self);
 
 #endif

@@ -22,8 +22,8 @@ gpb_message_init (gpb_message_t *self)
 {
     self->envelope_count = 0;
     self->payloads_count = 0;
+    self->fd = -1;
     zmq_msg_init (&self->header);
-    zmq_msg_init (&self->delimiter);
 }
 
 static void
@@ -48,8 +48,6 @@ gpb_message_clear (gpb_message_t *self)
 {
     s_clear_envelope (self);
     s_clear_content (self);
-    zmq_msg_close (&self->delimiter);
-    zmq_msg_init (&self->delimiter);
 }
 
 static int
@@ -69,10 +67,8 @@ static s_place_t
 s_take_envelope (gpb_message_t *self, zmq_msg_t *frame, gpb_error_t *error)
 {
     size_t size = zmq_msg_size (frame);
-    if (size == 0) {
-        zmq_msg_move (&self->delimiter, frame);
+    if (size == 0)
         return S_HEADER;
-    }
     if (self->envelope_count == GPB_ENVELOPE_MAX || size > GPB_ENVELOPE_FRAME_MAX_SIZE) {
         if (size > GPB_ENVELOPE_FRAME_MAX_SIZE)
             gpb_error_set (error, GPB_INVALID_ARGUMENT,
@@ -133,6 +129,10 @@ gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *error)
                                   zmq_strerror (reason));
         }
         more = zmq_msg_more (&frame);
+        //  Of the last frame: ROUTER's own first one has lost its properties where the socket was
+        //  polled before (libzmq 4.3.4, router_t::xhas_in).
+        if (!more)
+            self->fd = zmq_msg_get (&frame, ZMQ_SRCFD);
         if (place == S_ENVELOPE)
             place = s_take_envelope (self, &frame, error);
         else if (place == S_HEADER)
@@ -213,6 +213,7 @@ void
 gpb_message_move (gpb_message_t *self, gpb_message_t *source)
 {
     gpb_message_clear (self);
+    self->fd = source->fd;
     zmq_msg_move (&self->header, &source->header);
     for (; self->envelope_count < source->envelope_count; self->envelope_count++) {
         zmq_msg_init (&self->envelope [self->envelope_count]);

@@ -28,9 +28,8 @@
 typedef struct {
     size_t envelope_count;
     size_t payloads_count;
+    int fd;    //  of the connection that it was received from; -1: a peer in this process
     zmq_msg_t header;
-    zmq_msg_t delimiter;    //  the empty frame as it came: it knows the descriptor it came from,
-                            //  which a ROUTER's identity frame does not always
     zmq_msg_t envelope [GPB_ENVELOPE_MAX];
     zmq_msg_t payloads [GPB_PAYLOADS_MAX];
 } gpb_message_t;

@@ -1,11 +1,10 @@
 //  gpb_router - a ROUTER that knows its connections
 //
 //  libzmq's ROUTER tells nobody that a peer left. What tells is the socket's monitor, which knows
-//  file descriptors only; a frame's "__fd" property ties the two together. (Not the identity's:
-//  libzmq gives it that property only where the message was polled for before it was received.)
-//  Descriptors are reused, so three things are looked at whenever a peer is seen for the first
-//  time, after every event so far has been read (the monitor gets ACCEPTED before the peer's first
-//  message can be read, and DISCONNECTED before the descriptor's next ACCEPTED):
+//  file descriptors only; a message's "__fd" property ties the two together. Descriptors are
+//  reused, so three things are looked at whenever a peer is seen for the first time, after every
+//  event so far has been read (the monitor gets ACCEPTED before the peer's first message can be
+//  read, and DISCONNECTED before the descriptor's next ACCEPTED):
 //    - the descriptor is not open: the peer left before it was read; its message is dropped, since
 //    nobody is there to
 //      answer, and nothing would ever say again that it left;
@@ -25,6 +24,7 @@
 
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
+#include "gpb_hop.h"
 
 #include <czmq.h>
 #include <stdatomic.h>
@@ -54,7 +54,8 @@ typedef struct _s_peer_t {
     int fd;    //  -1: inproc
     bool
         chosen;    //  the peer chose its identity, so that it may come back with another descriptor
-    bool dropped;        //  it did not take its replies, and gets no more
+    bool dropped;     //  it did not take its replies, and gets no more
+    bool forwards;    //  an actor of this process that sends hop frames: it has no lease, no debt
     uint64_t seen_ns;    //  when its last message came
     s_debt_t *debt;      //  NULL: a tombstone, of a peer that was dropped
     struct _s_peer_t *next_ended;
@@ -178,7 +179,7 @@ s_peer_insert (gpb_router_t *self, s_peer_t *peer)
         self->fds [peer->fd].peer = peer;
     else {
         self->inproc_peers++;
-        if (!self->lease_check_ns && self->options.lease_ms)
+        if (!self->lease_check_ns)
             self->lease_check_ns =
                 gpb_clock_ns () + self->options.lease_ms * GPB_NS_PER_MS / LEASE_CHECKS;
     }
@@ -233,13 +234,15 @@ static s_peer_t *
 s_peer_of (gpb_router_t *self, gpb_message_t *message)
 {
     zmq_msg_t *identity = &message->envelope [0];
+    int fd = message->fd;
     s_peer_t *peer = s_peer_lookup (self, identity);
-    if (peer && (!peer->chosen || peer->fd == zmq_msg_get (&message->delimiter, ZMQ_SRCFD)))
+    if (peer && !peer->chosen)
         return peer;
 
+    //  A peer that chose its identity may have left and come back, with the same descriptor too:
+    //  only the events tell.
     s_monitor_drain (self);
     peer = s_peer_lookup (self, identity);
-    int fd = zmq_msg_get (&message->delimiter, ZMQ_SRCFD);
     if (peer && peer->fd == fd)
         return peer;
     if (peer)
@@ -288,7 +291,7 @@ s_check_leases (gpb_router_t *self)
         late = NULL;
         for (s_peer_t *peer = zhashx_first (self->peers); peer && !late;
              peer = zhashx_next (self->peers))
-            if (peer->fd < 0 && now_ns - peer->seen_ns > lease_ns)
+            if (peer->fd < 0 && !peer->forwards && now_ns - peer->seen_ns > lease_ns)
                 late = peer;
         if (late)
             s_peer_end (self, late);
@@ -437,17 +440,23 @@ gpb_router_next_timeout (const gpb_router_t *self)
 //  ---------------------------------------------------------------------------------------------------------
 //  Messages
 
+//  Whether an actor that speaks for others sent it (gpb_hop.h).
+static bool
+s_is_forwarded (const gpb_message_t *message)
+{
+    gpb_hop_t hop;
+    return message->envelope_count > 1
+           && gpb_hop_read (&message->envelope [message->envelope_count - 1], &hop);
+}
+
 gpb_status_t
 gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **connection_p,
                  gpb_error_t *error)
 {
     while (true) {
         gpb_status_t status = gpb_message_recv (message, self->router_zmq, error);
-        if (status == GPB_UNAVAILABLE) {
-            s_monitor_drain (self);
-            s_check_leases (self);
+        if (status == GPB_UNAVAILABLE)
             return status;
-        }
         self->figures.received++;
         if (status != GPB_OK)
             self->figures.refused++;
@@ -456,8 +465,10 @@ gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **
             gpb_message_clear (message);
             continue;
         }
-        if (peer->fd < 0)
+        if (peer->fd < 0) {
             peer->seen_ns = gpb_clock_ns ();
+            peer->forwards = peer->forwards || s_is_forwarded (message);
+        }
         *connection_p = &peer->connection;
         return status;
     }
@@ -505,6 +516,8 @@ s_count_frame (s_debt_t *debt, zmq_msg_t *frame)
 static void
 s_peer_drop (gpb_router_t *self, s_peer_t *peer)
 {
+    if (zhashx_lookup (self->peers, peer) != peer)
+        return;    //  it had ended before, and its identity may be another's by now
     s_peer_end (self, peer);
     peer->dropped = true;
     self->figures.dropped_peers++;
@@ -526,12 +539,10 @@ gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_message_t
     //  A debt of any size may grow by one message, or a reply larger than the bound could never be
     //  sent.
     bool is_there = peer && !peer->dropped;
-    bool fits = is_there
-                && (connection->is_relay
-                    || atomic_load (&peer->debt->size) <= self->options.reply_max_size);
+    bool fits = is_there && atomic_load (&peer->debt->size) <= self->options.reply_max_size;
+    bool counts = fits && !peer->forwards;
     gpb_status_t status = is_there ? GPB_RESOURCE_EXHAUSTED : GPB_UNAVAILABLE;
-    for (size_t index = 0; fits && !connection->is_relay && index < message->payloads_count;
-         index++)
+    for (size_t index = 0; counts && index < message->payloads_count; index++)
         if (zmq_msg_size (&message->payloads [index]) >= COUNTED_FRAME_SIZE)
             s_count_frame (peer->debt, &message->payloads [index]);
     if (fits)
@@ -553,12 +564,6 @@ gpb_router_end (gpb_router_t *self, gpb_connection_t *connection)
     s_peer_end (self, (s_peer_t *) connection);
 }
 
-void
-gpb_router_end_leases (gpb_router_t *self)
-{
-    self->options.lease_ms = 0;
-}
-
 gpb_connection_t *
 gpb_router_ended (gpb_router_t *self)
 {
@@ -566,6 +571,9 @@ gpb_router_ended (gpb_router_t *self)
         s_peer_free (self->told);
         self->told = NULL;
     }
+    //  Here rather than where no message is left: under load there is always one more.
+    s_monitor_drain (self);
+    s_check_leases (self);
     s_peer_t *peer = self->first_ended;
     if (!peer)
         return NULL;

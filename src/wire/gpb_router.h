@@ -4,11 +4,16 @@
 //  says which connection each came from, and says when a connection has ended: by its DISCONNECTED
 //  event (tcp, ipc), by a goodbye, by a lease that was not renewed (inproc), or because the peer
 //  did not take its replies. A send never waits: a peer that has reply_high_water messages or
-//  reply_max_size bytes unread is dropped, and counted.
+//  reply_max_size bytes unread is dropped, and counted. Over inproc a reply's bytes are the peer's
+//  until it frees them, so they count until then.
+//
+//  An actor of this process that speaks for others (its messages carry a hop frame: a broker to its
+//  devices, a device to its pool) has neither lease nor bound in bytes: it lives as long as its
+//  node does, may have nothing to say for hours, and counts the bytes of each of its own clients.
 //
 //  One thread. The two sockets are for the owner's zmq_poll; whenever one of them is readable, or
-//  gpb_router_next_timeout has passed, the owner calls gpb_router_recv until it gives
-//  GPB_UNAVAILABLE, then gpb_router_ended until it gives NULL.
+//  gpb_router_next_timeout has passed, the owner calls gpb_router_recv as often as it likes, then
+//  gpb_router_ended until it gives NULL.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -26,8 +31,6 @@ typedef struct _gpb_router_t gpb_router_t;
 typedef struct {
     uint64_t number;    //  from 1, never used twice
     bool is_inproc;     //  in this process
-    bool is_relay;      //  set by the owner: a broker of this process, which bounds what each of
-                        //  its own clients leaves unread; bytes that wait for them all are not its
     void *data;         //  the owner's
 } gpb_connection_t;
 
@@ -37,7 +40,7 @@ typedef struct {
     uint64_t reply_max_size;      //  bytes unread by one peer, in frames of at least 4 KiB
     uint32_t
         heartbeat_ms;     //  between ZMTP pings; a peer silent for three of them is gone. 0: none
-    uint32_t lease_ms;    //  an inproc peer silent for so long is gone. 0: never
+    uint32_t lease_ms;    //  an inproc client silent for so long is gone
 } gpb_router_options_t;
 
 typedef struct {
@@ -82,10 +85,6 @@ bool gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_mess
 //  Ends a connection by the peer's own word; it will come out of gpb_router_ended. A peer that then
 //  says more is a new connection.
 void gpb_router_end (gpb_router_t *self, gpb_connection_t *connection);
-
-//  From now on inproc peers need no lease: for an actor that its peer starts and stops, and whose
-//  memory that peer uses. To be called before the first message is read.
-void gpb_router_end_leases (gpb_router_t *self);
 
 //  A connection that has ended, or NULL. What it owned is to be dropped before the next call, which
 //  frees it.

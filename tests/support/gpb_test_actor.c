@@ -27,8 +27,7 @@ gpb_test_actor_config (const char *backend, const char *const *settings)
     ck_assert_ok (gpb_config_set (config, "cache_directory", "none", &error));
     ck_assert_ok (gpb_config_set (config, "backends", backend, &error));
     for (size_t index = 0; settings && settings [index]; index += 2)
-        ck_assert_ok (
-            gpb_config_set (config, settings [index], settings [index + 1], &error));
+        ck_assert_ok (gpb_config_set (config, settings [index], settings [index + 1], &error));
     return config;
 }
 
@@ -36,7 +35,7 @@ void
 gpb_test_actor_bind (gpb_test_actor_t *self, const char *endpoint)
 {
     gpb_error_t error = { GPB_OK, "" };
-    ck_assert_ok (gpb_pipe_ask (self->actor, &error, "BIND", endpoint, NULL));
+    ck_assert_ok (gpb_pipe_ask (self->actor, (const char *[]){ "BIND", endpoint, NULL }, &error));
     snprintf (self->endpoint, sizeof self->endpoint, "%s", error.text);
 }
 

@@ -1,0 +1,101 @@
+//  gpb_constraints - what a request asks of its device
+//
+//  Pure functions over a request: no state, no memory of their own.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_constraints.h"
+
+#include "gpb_lease.h"
+
+#include <inttypes.h>
+
+static uint64_t
+s_add (uint64_t left, uint64_t right)
+{
+    return left + right >= left ? left + right : UINT64_MAX;
+}
+
+//  The device of a handle joins those of the request's other handles.
+static gpb_status_t
+s_add_handle (gpb_constraints_t *self, uint64_t handle, unsigned devices, gpb_error_t *error)
+{
+    unsigned device = gpb_handle_device (handle);
+    if (device >= devices)
+        return gpb_error_set (error, GPB_NOT_FOUND,
+                              "no buffer with handle %016" PRIx64 " is rented by this connection",
+                              handle);
+    if (self->has_device && self->device != device)
+        return gpb_error_set (error, GPB_FAILED_PRECONDITION,
+                              "one request names device %" PRIu64
+                              " and a buffer of device %u: all must be on one",
+                              self->device, device);
+    self->has_device = true;
+    self->device = device;
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_read_execute (gpb_constraints_t *self, const gpb_call_t *call, gpb_kernels_t *kernels,
+                unsigned devices, gpb_error_t *error)
+{
+    const Gpb__V1__Execute *request = call->request->execute;
+    self->has_device = request->placement_case == GPB__V1__EXECUTE__PLACEMENT_DEVICE;
+    self->device = self->has_device ? request->device : 0;
+    self->kernel = gpb_kernels_lookup (kernels, request->kernel);
+    self->require = request->require;
+    self->require_count = request->n_require;
+    self->memory = s_add (request->memory, gpb_message_payload_size (call->message));
+    if (!self->kernel)
+        return gpb_kernels_refuse (request->kernel, error);
+    gpb_status_t status = GPB_OK;
+    for (size_t index = 0; status == GPB_OK && index < request->n_arguments; index++) {
+        const Gpb__V1__Argument *argument = request->arguments [index];
+        if (argument->value_case == GPB__V1__ARGUMENT__VALUE_BUFFER)
+            status = s_add_handle (self, argument->buffer->handle, devices, error);
+        else if (argument->value_case == GPB__V1__ARGUMENT__VALUE_OUTPUT)
+            self->memory = s_add (self->memory, argument->output->size);
+    }
+    return status;
+}
+
+static void
+s_read_rent (gpb_constraints_t *self, const Gpb__V1__Rent *request)
+{
+    self->has_device = request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE;
+    self->device = self->has_device ? request->device : 0;
+    self->require = request->require;
+    self->require_count = request->n_require;
+    self->memory = request->size;
+}
+
+gpb_status_t
+gpb_constraints_read (gpb_constraints_t *self, const gpb_call_t *call, gpb_kernels_t *kernels,
+                      unsigned devices, gpb_error_t *error)
+{
+    *self = (gpb_constraints_t){ .has_device = false };
+    const Gpb__V1__Request *request = call->request;
+    switch (request->body_case) {
+    case GPB__V1__REQUEST__BODY_EXECUTE:
+        return s_read_execute (self, call, kernels, devices, error);
+    case GPB__V1__REQUEST__BODY_RENT: s_read_rent (self, request->rent); return GPB_OK;
+    case GPB__V1__REQUEST__BODY_RELEASE:
+        return s_add_handle (self, request->release->handle, devices, error);
+    case GPB__V1__REQUEST__BODY_READ:
+        return s_add_handle (self, request->read->handle, devices, error);
+    case GPB__V1__REQUEST__BODY_WRITE:
+        return s_add_handle (self, request->write->handle, devices, error);
+    case GPB__V1__REQUEST__BODY_MAP:
+        return s_add_handle (self, request->map->handle, devices, error);
+    case GPB__V1__REQUEST__BODY_UNMAP:
+        return s_add_handle (self, request->unmap->handle, devices, error);
+    case GPB__V1__REQUEST__BODY_COPY: {
+        gpb_status_t status = s_add_handle (self, request->copy->source, devices, error);
+        return status == GPB_OK ? s_add_handle (self, request->copy->target, devices, error)
+                                : status;
+    }
+    default:
+        return gpb_error_set (error, GPB_INTERNAL, "request %d is no work for a device",
+                              (int) request->body_case);
+    }
+}

@@ -1,0 +1,373 @@
+//  Tests of gpb_placement: who fits, who has a credit, who is next.
+
+#include "gpb_test.h"
+
+#include "gpb_alloc.h"
+#include "gpb_clock.h"
+#include "gpb_placement.h"
+
+#include <stdlib.h>
+
+#define ENTRIES 300
+#define ANY UINT64_MAX
+
+static gpb_error_t error;
+static gpb_placement_t *s_placement;
+static gpb_entry_t s_entries [ENTRIES];
+static uint64_t s_clock_ns;
+
+static void
+s_open (unsigned devices)
+{
+    s_placement = gpb_placement_new (devices, &error);
+    ck_assert_ptr_nonnull (s_placement);
+    ck_assert_uint_eq (gpb_placement_devices (s_placement), devices);
+    for (unsigned index = 0; index < devices; index++) {
+        gpb_placed_device_t *device = gpb_placement_device (s_placement, index);
+        snprintf (device->info.name, sizeof device->info.name, "card %u", index);
+        device->state = GPB_DEVICE_READY;
+        device->available_memory = 1000;
+    }
+    s_clock_ns = 1000000;
+}
+
+static gpb_placed_device_t *
+s_device (unsigned index)
+{
+    return gpb_placement_device (s_placement, index);
+}
+
+static gpb_entry_t *
+s_queue (unsigned number, uint64_t devices)
+{
+    gpb_entry_t *entry = &s_entries [number];
+    *entry = (gpb_entry_t){ .slot = number, .size = 10 };
+    entry->devices = devices & ((1ULL << gpb_placement_devices (s_placement)) - 1);
+    entry->received_ns = ++s_clock_ns;
+    ck_assert_ok (gpb_placement_queue (s_placement, entry, &error));
+    return entry;
+}
+
+static gpb_entry_t *
+s_next (void)
+{
+    return gpb_placement_next (s_placement, s_clock_ns);
+}
+
+//  Tells a device's pace: so long between answers.
+static void
+s_set_pace (unsigned index, uint64_t service_ns)
+{
+    s_device (index)->service_ns = service_ns;
+}
+
+static gpb_status_t
+s_fit (gpb_constraints_t constraints, uint64_t expected)
+{
+    uint64_t devices;
+    gpb_status_t status =
+        gpb_placement_fit (s_placement, &constraints, "no driver", &devices, &error);
+    ck_assert_uint_eq (devices, expected);
+    return status;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Who fits
+
+START_TEST (test_devices_are_looked_up_by_index)
+{
+    s_open (3);
+    s_device (0)->state = GPB_DEVICE_LOST;
+    snprintf (s_device (0)->reason, sizeof s_device (0)->reason, "it burns");
+    ck_assert_ok (s_fit ((gpb_constraints_t){ .has_device = true, .device = 2 }, 4));
+    ck_assert_ok (s_fit ((gpb_constraints_t){ .has_device = true, .device = 1 }, 2));
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .has_device = true, .device = 0 }, 0),
+                       GPB_UNAVAILABLE, "device 0 (card 0) is not ready: it burns");
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .has_device = true, .device = 3 }, 0),
+                       GPB_NOT_FOUND, "no device 3: this node has 3");
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .has_device = true, .device = ANY }, 0),
+                       GPB_NOT_FOUND, "18446744073709551615");
+    ck_assert_ok (s_fit ((gpb_constraints_t){ .has_device = false }, 6));
+    ck_assert_ptr_null (gpb_placement_device (s_placement, 3));
+    gpb_placement_destroy (&s_placement);
+}
+END_TEST
+
+START_TEST (test_a_device_that_does_not_fit_says_why)
+{
+    s_open (3);
+    gpb_device_info_t *info = &s_device (1)->info;
+    info->capabilities_count = 1;
+    snprintf (info->capabilities [0], sizeof info->capabilities [0], "fp64");
+    char *fp64 [] = { (char *) "fp64" }, *both [] = { (char *) "fp64", (char *) "fp16" };
+    ck_assert_ok (s_fit ((gpb_constraints_t){ .require = fp64, .require_count = 1 }, 2));
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .require = both, .require_count = 2 }, 0),
+                       GPB_FAILED_PRECONDITION, "device 1 (card 1) has no fp16");
+    ck_assert_ptr_nonnull (strstr (error.text, "device 0 (card 0) has no fp64; "));
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .require = fp64,
+                                                   .require_count = 1,
+                                                   .has_device = true,
+                                                   .device = 2 },
+                              0),
+                       GPB_FAILED_PRECONDITION, "device 2 (card 2) has no fp64");
+    s_device (0)->available_memory = 2000;
+    ck_assert_ok (s_fit ((gpb_constraints_t){ .memory = 1000 }, 7));
+    ck_assert_ok (s_fit ((gpb_constraints_t){ .memory = 1001 }, 1));
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .memory = UINT64_MAX }, 0),
+                       GPB_RESOURCE_EXHAUSTED, "card 0) has 2000 bytes available of the 18446");
+    //  One lacks what it takes, another the memory: memory may come back.
+    ck_assert_refused (
+        s_fit ((gpb_constraints_t){ .require = fp64, .require_count = 1, .memory = 1001 }, 0),
+        GPB_RESOURCE_EXHAUSTED, "card 2) has no fp64");
+    s_device (2)->state = GPB_DEVICE_STARTING;
+    s_device (2)->info.name [0] = 0;
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .has_device = true, .device = 2 }, 0),
+                       GPB_UNAVAILABLE, "device 2 is not ready: it is starting");
+    gpb_placement_destroy (&s_placement);
+}
+END_TEST
+
+START_TEST (test_the_reasons_of_many_devices_do_not_overflow)
+{
+    s_open (64);
+    for (unsigned index = 0; index < 64; index++) {
+        memset (s_device (index)->info.name, 'n', GPB_NAME_SIZE - 1);
+        s_device (index)->state = GPB_DEVICE_LOST;
+        memset (s_device (index)->reason, 'r', sizeof s_device (index)->reason - 1);
+    }
+    ck_assert_int_eq (s_fit ((gpb_constraints_t){ .memory = 1 }, 0), GPB_UNAVAILABLE);
+    ck_assert_ptr_null (gpb_placement_device (s_placement, 64));
+    gpb_placement_destroy (&s_placement);
+    gpb_placement_t *larger = gpb_placement_new (100, &error);
+    ck_assert_uint_eq (gpb_placement_devices (larger), GPB_PLACEMENT_DEVICES_MAX);
+    gpb_placement_destroy (&larger);
+}
+END_TEST
+
+START_TEST (test_without_devices_the_notice_says_why)
+{
+    s_open (0);
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .memory = 0 }, 0), GPB_UNAVAILABLE, "no driver");
+    ck_assert_ptr_null (s_next ());
+    gpb_placement_destroy (&s_placement);
+}
+END_TEST
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Credit
+
+static unsigned
+s_count_credit (uint64_t service_ns)
+{
+    s_open (1);
+    s_set_pace (0, service_ns);
+    for (unsigned number = 0; number < 100; number++)
+        s_queue (number, ANY);
+    unsigned count = 0;
+    while (s_next ())
+        count++;
+    ck_assert_uint_eq (s_device (0)->in_flight, count);
+    ck_assert_uint_eq (s_device (0)->queue_depth, 100 - count);
+    ck_assert_uint_eq (gpb_placement_depth (s_placement), 100 - count);
+    ck_assert_uint_eq (gpb_placement_size (s_placement), 10 * (100 - count));
+    gpb_placement_destroy (&s_placement);
+    return count;
+}
+
+START_TEST (test_a_credit_covers_a_millisecond_between_2_and_64_requests)
+{
+    ck_assert_uint_eq (s_count_credit (0), 2);    //  not known
+    ck_assert_uint_eq (s_count_credit (10 * GPB_NS_PER_S), 2);
+    ck_assert_uint_eq (s_count_credit (GPB_NS_PER_MS), 2);
+    ck_assert_uint_eq (s_count_credit (100000), 10);
+    ck_assert_uint_eq (s_count_credit (20000), 50);
+    ck_assert_uint_eq (s_count_credit (1000), 64);
+    ck_assert_uint_eq (s_count_credit (1), 64);
+}
+END_TEST
+
+START_TEST (test_the_pace_is_measured_from_answers)
+{
+    s_open (1);
+    for (unsigned number = 0; number < 200; number++) {
+        gpb_entry_t *entry = s_queue (number, ANY);
+        ck_assert_ptr_eq (s_next (), entry);
+        s_clock_ns += 50000;
+        gpb_placement_answered (s_placement, entry, number % 4 != 0, s_clock_ns);
+    }
+    ck_assert_uint_ge (s_device (0)->service_ns, 49000);
+    ck_assert_uint_le (s_device (0)->service_ns, 51000);
+    ck_assert_uint_eq (s_device (0)->processed, 150);
+    ck_assert_uint_eq (s_device (0)->failed, 50);
+    ck_assert_uint_eq (s_device (0)->in_flight, 0);
+    //  In ns, from receiving to answering.
+    ck_assert_uint_eq (s_device (0)->latency.count, 200);
+    ck_assert_uint_eq (s_device (0)->latency.max_ns, 50000);
+    ck_assert_uint_eq (s_device (0)->latency.min_ns, 50000);
+    gpb_placement_destroy (&s_placement);
+}
+END_TEST
+
+START_TEST (test_requests_that_overlap_on_a_device_make_its_pace_faster)
+{
+    s_open (1);
+    s_set_pace (0, 10000);
+    gpb_entry_t *entries [4];
+    for (unsigned number = 0; number < 4; number++) {
+        s_queue (number, ANY);
+        entries [number] = s_next ();
+    }
+    s_clock_ns += 100000;    //  together
+    for (unsigned number = 0; number < 4; number++)
+        gpb_placement_answered (s_placement, entries [number], true, s_clock_ns);
+    ck_assert_uint_lt (s_device (0)->service_ns, 100000 / 4);
+    ck_assert_uint_gt (s_device (0)->service_ns, 0);
+    gpb_placement_destroy (&s_placement);
+}
+END_TEST
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Who gets what
+
+START_TEST (test_the_idle_device_wins_over_the_busy_one_with_more_memory)
+{
+    for (unsigned known = 0; known < 2; known++) {    //  whether paces are known or not
+        s_open (2);
+        s_device (0)->available_memory = 1 << 30;
+        for (unsigned device = 0; known && device < 2; device++)
+            s_set_pace (device, 100000);
+        ck_assert_uint_eq ((s_queue (0, ANY), s_next ())->device, 0);    //  a tie: more memory
+        ck_assert_uint_eq ((s_queue (1, ANY), s_next ())->device, 1);
+        ck_assert_uint_eq ((s_queue (2, ANY), s_next ())->device, 0);
+        ck_assert_uint_eq ((s_queue (3, ANY), s_next ())->device, 1);
+        gpb_placement_destroy (&s_placement);
+    }
+}
+END_TEST
+
+START_TEST (test_the_least_expected_wait_counts_what_is_in_flight)
+{
+    s_open (2);
+    s_set_pace (0, 10000);     //  fast, and four deep: 40 us
+    s_set_pace (1, 300000);    //  slow, and empty
+    for (unsigned number = 0; number < 4; number++) {
+        s_queue (number, 1);
+        ck_assert_uint_eq (s_next ()->device, 0);
+    }
+    ck_assert_uint_eq ((s_queue (4, ANY), s_next ())->device, 1);    //  0 against 40
+    ck_assert_uint_eq ((s_queue (5, ANY), s_next ())->device, 0);    //  300 against 40
+    ck_assert_uint_eq ((s_queue (6, ANY), s_next ())->device, 0);
+    gpb_placement_destroy (&s_placement);
+}
+END_TEST
+
+START_TEST (test_what_is_bound_to_one_device_blocks_nobody)
+{
+    s_open (2);
+    for (unsigned number = 0; number < 10; number++)
+        s_queue (number, 1);    //  all of the first device
+    gpb_entry_t *free_one = s_queue (10, ANY), *bound = s_queue (11, 2);
+    for (unsigned number = 0; number < 2; number++)
+        ck_assert_ptr_eq (s_next (), &s_entries [number]);
+    ck_assert_ptr_eq (s_next (), free_one);
+    ck_assert_uint_eq (free_one->device, 1);
+    ck_assert_ptr_eq (s_next (), bound);
+    ck_assert_ptr_null (s_next ());
+    ck_assert_uint_eq (s_device (0)->queue_depth, 8);
+    ck_assert_uint_eq (s_device (1)->queue_depth, 0);
+    gpb_placement_answered (s_placement, &s_entries [0], true, s_clock_ns);
+    ck_assert_ptr_eq (s_next (), &s_entries [2]);
+    gpb_placement_destroy (&s_placement);
+}
+END_TEST
+
+START_TEST (test_first_come_is_first_served_across_queues)
+{
+    s_open (3);
+    const uint64_t sets [] = { 1, 3, 7, 5, 1, 7, 3 };
+    for (unsigned number = 0; number < 70; number++)
+        s_queue (number, sets [number % 7]);
+    //  Every set has the first device, which alone is free.
+    s_device (1)->state = s_device (2)->state = GPB_DEVICE_LOST;
+    for (unsigned number = 0; number < 70; number++) {
+        gpb_entry_t *next = s_next ();
+        ck_assert_ptr_eq (next, &s_entries [number]);
+        ck_assert_uint_eq (next->device, 0);
+        gpb_placement_answered (s_placement, next, true, ++s_clock_ns);
+    }
+    ck_assert_ptr_null (s_next ());
+    gpb_placement_destroy (&s_placement);
+}
+END_TEST
+
+START_TEST (test_what_leaves_its_queue_leaves_the_others_in_order)
+{
+    s_open (2);
+    srand (9);
+    bool waits [ENTRIES];
+    const uint64_t sets [] = { 1, 2, 3 };
+    for (unsigned number = 0; number < ENTRIES; number++) {
+        s_queue (number, sets [rand () % 3]);
+        waits [number] = true;
+    }
+    uint64_t depth = ENTRIES;
+    for (unsigned count = 0; count < ENTRIES; count++) {
+        unsigned number = (unsigned) rand () % ENTRIES;
+        if (waits [number]) {
+            gpb_placement_unqueue (s_placement, &s_entries [number]);
+            waits [number] = false;
+            depth--;
+        }
+        ck_assert_uint_eq (gpb_placement_depth (s_placement), depth);
+        ck_assert_uint_eq (gpb_placement_size (s_placement), 10 * depth);
+    }
+    unsigned last [2] = { 0, 0 };
+    for (gpb_entry_t *next; (next = s_next ());) {
+        ck_assert (waits [next->slot]);
+        waits [next->slot] = false;
+        ck_assert_uint_ge (next->slot, last [next->device]);
+        last [next->device] = next->slot;
+        ck_assert (next->devices >> next->device & 1);
+        gpb_placement_answered (s_placement, next, true, ++s_clock_ns);
+    }
+    for (unsigned number = 0; number < ENTRIES; number++)
+        ck_assert (!waits [number]);
+    ck_assert_uint_eq (gpb_placement_depth (s_placement), 0);
+    ck_assert_uint_eq (s_device (0)->queue_depth + s_device (1)->queue_depth, 0);
+    gpb_placement_destroy (&s_placement);
+}
+END_TEST
+
+START_TEST (test_what_gets_no_memory_is_refused)
+{
+    for (int64_t after = 0; after < 2; after++) {
+        gpb_alloc_fail (after, 0);
+        ck_assert_ptr_null (gpb_placement_new (4, &error));
+        gpb_alloc_fail (-1, 0);
+        ck_assert_refused (error.status, GPB_RESOURCE_EXHAUSTED, "4 devices");
+    }
+    s_open (1);
+    gpb_entry_t entry = { .devices = 1 };
+    gpb_alloc_fail (0, 0);
+    gpb_status_t status = gpb_placement_queue (s_placement, &entry, &error);
+    gpb_alloc_fail (-1, 0);
+    ck_assert_refused (status, GPB_RESOURCE_EXHAUSTED, "queue");
+    ck_assert_uint_eq (gpb_placement_depth (s_placement), 0);
+    ck_assert_ptr_null (s_next ());
+    gpb_placement_destroy (&s_placement);
+}
+END_TEST
+
+GPB_TEST_MAIN ("gpb_placement", 20, test_devices_are_looked_up_by_index,
+               test_a_device_that_does_not_fit_says_why,
+               test_the_reasons_of_many_devices_do_not_overflow,
+               test_without_devices_the_notice_says_why,
+               test_a_credit_covers_a_millisecond_between_2_and_64_requests,
+               test_the_pace_is_measured_from_answers,
+               test_requests_that_overlap_on_a_device_make_its_pace_faster,
+               test_the_idle_device_wins_over_the_busy_one_with_more_memory,
+               test_the_least_expected_wait_counts_what_is_in_flight,
+               test_what_is_bound_to_one_device_blocks_nobody,
+               test_first_come_is_first_served_across_queues,
+               test_what_leaves_its_queue_leaves_the_others_in_order,
+               test_what_gets_no_memory_is_refused)
