@@ -679,6 +679,36 @@ START_TEST (test_a_broker_that_stops_answers_what_no_device_answers)
 }
 END_TEST
 
+//  A client that asks for what is not there, as fast as it can, until it is destroyed, and reads
+//  what it is told so that it is not dropped.
+static void
+s_never_stop (zsock_t *pipe, void *args)
+{
+    (void) args;
+    gpb_test_peer_t client;
+    gpb_test_peer_open (&client, "inproc://broker");
+    uint64_t id = 0;
+    zpoller_t *poller = zpoller_new (pipe, NULL);
+    gpb_test_peer_execute (&client, ++id, "none", -1, 0);
+    gpb_test_peer_recv (&client);
+    zsock_signal (pipe, 0);
+    while (zpoller_wait (poller, 0) != pipe)
+        gpb_test_peer_execute (&client, ++id, "none", -1, 0);
+    zpoller_destroy (&poller);
+    gpb_test_peer_close (&client);
+}
+
+START_TEST (test_a_client_that_never_stops_asking_stops_no_broker)
+{
+    s_configure ("drain_ms", "50");
+    s_start (1);
+    zactor_t *client = zactor_new (s_never_stop, NULL);
+    zactor_destroy (&s_broker);
+    zactor_destroy (&client);
+    s_stop ();
+}
+END_TEST
+
 //  ---------------------------------------------------------------------------------------------------------
 //  Devices
 

@@ -808,7 +808,8 @@ s_drain (self_t *self)
         if (job->kind != GPB__V1__REQUEST__BODY__NOT_SET && !job->answered)
             s_job_answer_early (self, job, &error);
     }
-    gpb_service_receive (self->service, SIZE_MAX);
+    //  What nobody has read yet is refused, but a client that never stops asking stops nobody.
+    gpb_service_receive (self->service, gpb_config_number (self->config, "max_queued_requests"));
 }
 
 static void
