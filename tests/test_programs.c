@@ -20,6 +20,7 @@ struct gpb_module {
 
 static struct {
     int compiled, loaded, unloaded;    //  from source, from a binary, and unloaded again
+    int refused;                       //  sources that did not compile
     int optimize;
     bool debug;
     char options [128], architecture [128];
@@ -32,7 +33,8 @@ s_build (gpb_context_t *context, const gpb_code_t *code, gpb_module_t **module_p
          gpb_error_t *build_error)
 {
     (void) context;
-    if (strstr (code->data, "syntax error"))
+    bool is_wrong = strstr (code->data, "syntax error") || strstr (code->data, "this is no C");
+    if (is_wrong && ++s_seen.refused)
         return gpb_error_set (build_error, GPB_INVALID_ARGUMENT, "%s:1: that is wrong", code->name);
     bool binary = code->kind == GPB_CODE_BINARY;
     s_seen.compiled += !binary;
@@ -210,6 +212,19 @@ START_TEST (test_what_cannot_run_says_why)
 }
 END_TEST
 
+START_TEST (test_what_does_not_compile_is_not_tried_again)
+{
+    memset (&s_seen, 0, sizeof s_seen);
+    gpb_programs_t *programs = s_new ("none");
+    for (int round = 0; round < 3; round++) {
+        ck_assert_ptr_null (gpb_programs_lookup (programs, "broken", &error));
+        ck_assert_refused (error.status, GPB_FAILED_PRECONDITION, "that is wrong");
+        ck_assert_int_eq (s_seen.refused, 1);
+    }
+    gpb_programs_destroy (&programs);
+}
+END_TEST
+
 START_TEST (test_a_replaced_kernel_stays_as_long_as_it_may_run)
 {
     memset (&s_seen, 0, sizeof s_seen);
@@ -259,5 +274,6 @@ END_TEST
 
 GPB_TEST_MAIN ("gpb_programs", 20, test_a_kernel_is_compiled_once,
                test_what_the_package_says_reaches_the_compiler_and_the_caches_key,
-               test_what_cannot_run_says_why, test_a_replaced_kernel_stays_as_long_as_it_may_run,
+               test_what_cannot_run_says_why, test_what_does_not_compile_is_not_tried_again,
+               test_a_replaced_kernel_stays_as_long_as_it_may_run,
                test_memory_that_runs_out_is_said_and_nothing_leaks)

@@ -328,23 +328,15 @@ s_handle_cancel (void *actor, gpb_call_t *call)
         s_cancel_on_device (self, entry);
     gpb_error_set (&error, GPB_CANCELLED, "the client took the request back");
     s_answer_early (self, entry, &error);
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__Done done = GPB__V1__DONE__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_CANCEL;
-    reply.cancel = &done;
-    gpb_call_reply (self->service, call, &reply);
+    gpb_call_done (self->service, call);
 }
 
 static void
 s_handle_goodbye (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__Done done = GPB__V1__DONE__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_GOODBYE;
-    reply.goodbye = &done;
     gpb_connection_t *connection = call->connection;
-    gpb_call_reply (self->service, call, &reply);
+    gpb_call_done (self->service, call);
     gpb_router_end (self->router, connection);
 }
 

@@ -21,22 +21,16 @@
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
 #include "gpb_describe.h"
-#include "gpb_job.h"
+#include "gpb_jobs.h"
 #include "gpb_log.h"
 
 #include <inttypes.h>
 #include <limits.h>
 #include <unistd.h>
 
-#define JOBS_MAX 128             //  twice a broker's largest credit
 #define BATCH 64                 //  requests between two looks at what is done
 #define STOP_LINGER_MS 1000      //  for the last answers to leave over tcp
 #define UNANNOUNCED_POLL_MS 1    //  for jobs whose enqueuing broke off: rare, and soon over
-
-typedef struct {
-    gpb_job_t *first, *last;
-    size_t count;
-} s_stream_t;
 
 typedef struct {
     zsock_t *pipe;
@@ -50,59 +44,19 @@ typedef struct {
     gpb_programs_t *programs;    //  kernels, compiled for this device
     gpb_rentals_t *rentals;      //  and the pool behind them
 
-    gpb_job_t *jobs;    //  all of them
-    gpb_job_t *free_jobs;
-    size_t free_jobs_count;
-    s_stream_t *streams;
-    size_t unannounced;    //  jobs that no notification will come for
-    uint64_t stop_ns;      //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
+    gpb_jobs_t *jobs;
+    uint64_t stop_ns;    //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
 } self_t;
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Jobs
-
-static gpb_job_t *
-s_job_new (self_t *self, gpb_call_t *call)
-{
-    gpb_job_t *job = self->free_jobs;
-    self->free_jobs = job->next;
-    self->free_jobs_count--;
-    job->next = NULL;
-    job->connection = call->connection;
-    job->owner = call->owner;
-    job->id = call->request->id;
-    job->received_ns = call->received_ns;
-    job->deadline_ns = call->deadline_ns;
-    job->kind = call->request->body_case;
-    job->inline_results = false;
-    job->answered = false;
-    job->unannounced = false;
-    job->host_copied = 0;
-    job->failure.status = GPB_OK;
-    gpb_message_move (&job->message, call->message);
-    return job;
-}
-
-static void
-s_job_free (self_t *self, gpb_job_t *job)
-{
-    gpb_job_release (job, &self->workshop);
-    gpb_job_drop_results (job);
-    gpb_message_clear (&job->message);
-    job->connection = NULL;
-    job->generation++;
-    job->next = self->free_jobs;
-    self->free_jobs = job;
-    self->free_jobs_count++;
-    job->kind = GPB__V1__REQUEST__BODY__NOT_SET;
-}
 
 static void
 s_job_refuse (self_t *self, gpb_job_t *job, const gpb_error_t *error)
 {
     if (!job->answered)
         gpb_service_refuse (self->service, job->connection, &job->message, job->id, error);
-    s_job_free (self, job);
+    gpb_jobs_free (self->jobs, &self->workshop, job);
 }
 
 //  Answers before its work is done, which goes on: its payloads are still read, so they stay. What
@@ -121,32 +75,6 @@ s_job_answer_early (self_t *self, gpb_job_t *job, const gpb_error_t *error)
     job->answered = true;
     gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
     gpb_rentals_forget (self->rentals, ticket);
-}
-
-static void
-s_job_on_stream (self_t *self, gpb_job_t *job)
-{
-    s_stream_t *stream = &self->streams [job->stream];
-    if (stream->last)
-        stream->last->next = job;
-    else
-        stream->first = job;
-    stream->last = job;
-    stream->count++;
-    self->unannounced += job->unannounced ? 1 : 0;
-}
-
-//  Rented memory keeps its order on stream 0; the rest goes where the least is.
-static unsigned
-s_choose_stream (self_t *self, bool is_bound)
-{
-    if (is_bound || self->shared->streams == 1)
-        return 0;
-    unsigned best = 1;
-    for (unsigned stream = 2; stream < self->shared->streams; stream++)
-        if (self->streams [stream].count < self->streams [best].count)
-            best = stream;
-    return best;
 }
 
 //  What the driver says is free, or else what is not rented or in use by launches.
@@ -182,13 +110,10 @@ s_check_new (self_t *self, const gpb_call_t *call, gpb_error_t *error)
     //  A broker has looked already, and ids behind it are its clients'.
     if (call->owner.behind)
         return GPB_OK;
-    for (uint32_t number = 0; number < JOBS_MAX; number++) {
-        const gpb_job_t *job = &self->jobs [number];
-        if (job->kind != GPB__V1__REQUEST__BODY__NOT_SET && !job->answered
-            && job->id == call->request->id && gpb_owner_same (&job->owner, &call->owner))
-            return gpb_error_set (error, GPB_ALREADY_EXISTS,
-                                  "request %" PRIu64 " of this connection is in flight", job->id);
-    }
+    if (gpb_jobs_find (self->jobs, &call->owner, call->request->id))
+        return gpb_error_set (error, GPB_ALREADY_EXISTS,
+                              "request %" PRIu64 " of this connection is in flight",
+                              call->request->id);
     return GPB_OK;
 }
 
@@ -233,10 +158,10 @@ s_handle_execute (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
         return;
     }
-    gpb_job_t *job = s_job_new (self, call);
-    job->stream = s_choose_stream (self, gpb_job_execute_is_bound (request));
+    gpb_job_t *job = gpb_jobs_take (self->jobs, call);
+    job->stream = gpb_jobs_choose_stream (self->jobs, gpb_job_execute_is_bound (request));
     if (gpb_job_execute (job, &self->workshop, program, request, &error) == GPB_OK)
-        s_job_on_stream (self, job);
+        gpb_jobs_enqueue (self->jobs, job);
     else
         s_job_refuse (self, job, &error);
 }
@@ -251,8 +176,8 @@ s_handle_transfer (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
         return;
     }
-    gpb_job_t *job = s_job_new (self, call);
-    job->stream = s_choose_stream (self, true);
+    gpb_job_t *job = gpb_jobs_take (self->jobs, call);
+    job->stream = gpb_jobs_choose_stream (self->jobs, true);
     gpb_status_t status;
     if (job->kind == GPB__V1__REQUEST__BODY_READ)
         status = gpb_job_read (job, &self->workshop, call->request, &error);
@@ -261,7 +186,7 @@ s_handle_transfer (void *actor, gpb_call_t *call)
     else
         status = gpb_job_copy (job, &self->workshop, call->request, &error);
     if (status == GPB_OK)
-        s_job_on_stream (self, job);
+        gpb_jobs_enqueue (self->jobs, job);
     else
         s_job_refuse (self, job, &error);
 }
@@ -348,15 +273,14 @@ s_job_reply (self_t *self, gpb_job_t *job)
     reply.id = job->id;
     s_set_available (self, &reply);
     gpb_service_reply (self->service, job->connection, &job->message, &reply);
-    s_job_free (self, job);
+    gpb_jobs_free (self->jobs, &self->workshop, job);
 }
 
 static void
 s_job_done (self_t *self, gpb_job_t *job)
 {
-    self->unannounced -= job->unannounced ? 1 : 0;
     if (job->answered)
-        s_job_free (self, job);
+        gpb_jobs_free (self->jobs, &self->workshop, job);
     else if (job->failure.status != GPB_OK) {
         gpb_error_t failure = job->failure;
         gpb_job_release (job, &self->workshop);
@@ -372,17 +296,9 @@ s_finish (self_t *self)
     uint64_t count;
     ssize_t size = read (self->shared->device_fd, &count, sizeof count);
     (void) size;    //  nothing to read is fine: what is done is looked at anyway
-    for (unsigned stream = 0; stream < self->shared->streams; stream++) {
-        s_stream_t *jobs = &self->streams [stream];
-        while (jobs->first && gpb_job_is_done (jobs->first, &self->workshop)) {
-            gpb_job_t *job = jobs->first;
-            jobs->first = job->next;
-            if (!jobs->first)
-                jobs->last = NULL;
-            jobs->count--;
-            s_job_done (self, job);
-        }
-    }
+    gpb_job_t *job;
+    while ((job = gpb_jobs_done (self->jobs, &self->workshop)))
+        s_job_done (self, job);
     gpb_rentals_settle (self->rentals);
 }
 
@@ -411,7 +327,7 @@ s_handle_rent (void *actor, gpb_call_t *call)
     uint64_t available = s_available_memory (self);
     if (available < figures.device_kept || request->size > available - figures.device_kept)
         gpb_blocks_trim (self->workshop.blocks);
-    gpb_job_t *job = s_job_new (self, call);
+    gpb_job_t *job = gpb_jobs_take (self->jobs, call);
     gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
     if (gpb_rentals_rent (self->rentals, &job->owner, ticket, &job->message.header, &error)
         != GPB_OK)
@@ -431,7 +347,7 @@ s_handle_release (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
         return;
     }
-    gpb_job_t *job = s_job_new (self, call);
+    gpb_job_t *job = gpb_jobs_take (self->jobs, call);
     gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
     gpb_rentals_release (self->rentals, rental, ticket);
 }
@@ -444,8 +360,8 @@ s_recv_from_pool (self_t *self)
     zmq_msg_t header;
     zmq_msg_init (&header);
     while (gpb_rentals_recv (self->rentals, &ticket, &header)) {
-        gpb_job_t *job = ticket.number < JOBS_MAX ? &self->jobs [ticket.number] : NULL;
-        if (!job || job->generation != ticket.generation)
+        gpb_job_t *job = gpb_jobs_at (self->jobs, ticket.number, ticket.generation);
+        if (!job)
             continue;
         if (!job->answered) {
             gpb_codec_append (&header, GPB_REPLY_AVAILABLE_MEMORY, s_available_memory (self), NULL);
@@ -453,7 +369,7 @@ s_recv_from_pool (self_t *self)
             zmq_msg_move (&job->message.header, &header);
             gpb_router_send (gpb_service_router (self->service), job->connection, &job->message);
         }
-        s_job_free (self, job);
+        gpb_jobs_free (self->jobs, &self->workshop, job);
     }
     zmq_msg_close (&header);
 }
@@ -490,14 +406,8 @@ s_handle_unmap (void *actor, gpb_call_t *call)
 static void
 s_drop_owner (self_t *self, const gpb_owner_t *owner)
 {
-    for (uint32_t number = 0; number < JOBS_MAX && !owner->behind; number++) {
-        gpb_job_t *job = &self->jobs [number];
-        if (job->kind == GPB__V1__REQUEST__BODY__NOT_SET
-            || job->owner.connection != owner->connection)
-            continue;
-        job->connection = NULL;
-        job->answered = true;
-    }
+    if (!owner->behind)
+        gpb_jobs_orphan (self->jobs, owner->connection);
     gpb_rentals_drop (self->rentals, owner);
 }
 
@@ -507,11 +417,7 @@ s_handle_goodbye (void *actor, gpb_call_t *call)
     self_t *self = actor;
     gpb_owner_t owner = call->owner;
     gpb_connection_t *connection = call->connection;
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__Done done = GPB__V1__DONE__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_GOODBYE;
-    reply.goodbye = &done;
-    gpb_call_reply (self->service, call, &reply);
+    gpb_call_done (self->service, call);
     s_drop_owner (self, &owner);
     if (!owner.behind)
         gpb_router_end (gpb_service_router (self->service), connection);
@@ -523,13 +429,7 @@ s_handle_cancel (void *actor, gpb_call_t *call)
     self_t *self = actor;
     uint64_t id = call->request->cancel->id;
     gpb_error_t error;
-    gpb_job_t *found = NULL;
-    for (uint32_t number = 0; number < JOBS_MAX && !found; number++) {
-        gpb_job_t *job = &self->jobs [number];
-        if (job->kind != GPB__V1__REQUEST__BODY__NOT_SET && !job->answered && job->id == id
-            && gpb_owner_same (&job->owner, &call->owner))
-            found = job;
-    }
+    gpb_job_t *found = gpb_jobs_find (self->jobs, &call->owner, id);
     if (!found) {
         gpb_error_set (&error, GPB_NOT_FOUND,
                        "request %" PRIu64 " of this connection is not in flight", id);
@@ -538,11 +438,7 @@ s_handle_cancel (void *actor, gpb_call_t *call)
     }
     gpb_error_set (&error, GPB_CANCELLED, "the client took the request back");
     s_job_answer_early (self, found, &error);
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__Done done = GPB__V1__DONE__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_CANCEL;
-    reply.cancel = &done;
-    gpb_call_reply (self->service, call, &reply);
+    gpb_call_done (self->service, call);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -590,7 +486,7 @@ s_handle_stats (void *actor, gpb_call_t *call)
     stats.devices = devices;
     stats.n_pools = 1;
     stats.pools = pools;
-    stats.in_flight = JOBS_MAX - self->free_jobs_count;
+    stats.in_flight = GPB_JOBS_MAX - gpb_jobs_room (self->jobs);
     reply.body_case = GPB__V1__REPLY__BODY_STATS;
     reply.stats = &stats;
     gpb_call_reply (self->service, call, &reply);
@@ -629,11 +525,7 @@ s_handle_register (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
         return;
     }
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__Done done = GPB__V1__DONE__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_REGISTER_KERNEL;
-    reply.register_kernel = &done;
-    gpb_call_reply (self->service, call, &reply);
+    gpb_call_done (self->service, call);
 }
 
 static const gpb_handler_t s_handlers [] = {
@@ -687,17 +579,13 @@ s_open (self_t *self, unsigned index)
     self->workshop.shared = self->shared;
     self->workshop.rentals = self->rentals;
     self->node = gpb_node_name (config);
-    self->jobs = gpb_alloc (JOBS_MAX, sizeof *self->jobs);
-    self->streams = gpb_alloc (self->shared->streams, sizeof *self->streams);
-    if (!self->jobs || !self->streams || !self->node) {
-        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a device's jobs");
+    if (!self->node) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a device's name");
         return;
     }
-    for (uint32_t number = 0; number < JOBS_MAX; number++) {
-        self->jobs [number].number = number;
-        gpb_message_init (&self->jobs [number].message);
-        s_job_free (self, &self->jobs [number]);
-    }
+    self->jobs = gpb_jobs_new (self->shared->streams, error);
+    if (!self->jobs)
+        return;
     self->service = gpb_service_new (config, s_handlers, sizeof s_handlers / sizeof s_handlers [0],
                                      self, error);
 }
@@ -724,25 +612,15 @@ s_wait_ms (uint64_t now_ns, uint64_t until_ns)
 static int
 s_check_deadlines (self_t *self)
 {
-    if (self->free_jobs_count == JOBS_MAX)
-        return -1;
-    uint64_t now_ns = gpb_clock_ns (), next_ns = UINT64_MAX;
-    for (uint32_t number = 0; number < JOBS_MAX; number++) {
-        gpb_job_t *job = &self->jobs [number];
-        if (job->kind == GPB__V1__REQUEST__BODY__NOT_SET || job->answered)
-            continue;
-        if (job->deadline_ns <= now_ns) {
-            gpb_error_t error;
-            gpb_error_set (&error, GPB_DEADLINE_EXCEEDED,
-                           "the request's time was up while the device worked on it");
-            s_job_answer_early (self, job, &error);
-        }
-        else if (job->deadline_ns < next_ns)
-            next_ns = job->deadline_ns;
+    uint64_t now_ns = gpb_clock_ns ();
+    gpb_job_t *job;
+    while ((job = gpb_jobs_earliest (self->jobs)) && job->deadline_ns <= now_ns) {
+        gpb_error_t error;
+        gpb_error_set (&error, GPB_DEADLINE_EXCEEDED,
+                       "the request's time was up while the device worked on it");
+        s_job_answer_early (self, job, &error);
     }
-    if (next_ns == UINT64_MAX)
-        return -1;
-    return s_wait_ms (now_ns, next_ns);
+    return job ? s_wait_ms (now_ns, job->deadline_ns) : -1;
 }
 
 static int
@@ -761,7 +639,7 @@ s_round (self_t *self)
     //  With all jobs taken, requests wait in the socket: backpressure for who asks without a
     //  broker. The monitor and the leases are looked at while requests are read, so they wait as
     //  well.
-    const bool has_room = self->free_jobs != NULL;
+    const bool has_room = gpb_jobs_room (self->jobs) > 0;
     const short reads = has_room ? ZMQ_POLLIN : 0;
     zmq_pollitem_t items [] = {
         { NULL, self->shared->device_fd, ZMQ_POLLIN, 0 },
@@ -775,7 +653,7 @@ s_round (self_t *self)
         timeout_ms = s_shorter (timeout_ms, gpb_router_next_timeout (router));
     if (self->stop_ns)
         timeout_ms = s_shorter (timeout_ms, s_wait_ms (gpb_clock_ns (), self->stop_ns));
-    if (self->unannounced)
+    if (gpb_jobs_is_unannounced (self->jobs))
         timeout_ms = s_shorter (timeout_ms, UNANNOUNCED_POLL_MS);
     zmq_poll (items, sizeof items / sizeof items [0], timeout_ms);
 
@@ -784,7 +662,7 @@ s_round (self_t *self)
         go_on = gpb_service_command (self->service, self->pipe, NULL);
     s_finish (self);
     s_recv_from_pool (self);
-    size_t most = self->free_jobs_count < BATCH ? self->free_jobs_count : BATCH;
+    size_t room = gpb_jobs_room (self->jobs), most = room < BATCH ? room : BATCH;
     if (go_on && most)
         gpb_service_receive (self->service, most);
     s_drop_ended (self);
@@ -799,15 +677,13 @@ s_drain (self_t *self)
 {
     gpb_service_refuse_all (self->service, GPB_UNAVAILABLE, "the device is stopping");
     self->stop_ns = gpb_clock_ns () + gpb_config_number (self->config, "drain_ms") * GPB_NS_PER_MS;
-    while (self->free_jobs_count < JOBS_MAX && gpb_clock_ns () < self->stop_ns)
+    while (gpb_jobs_room (self->jobs) < GPB_JOBS_MAX && gpb_clock_ns () < self->stop_ns)
         s_round (self);
     gpb_error_t error;
     gpb_error_set (&error, GPB_UNAVAILABLE, "the device stopped before the request was done");
-    for (uint32_t number = 0; number < JOBS_MAX; number++) {
-        gpb_job_t *job = &self->jobs [number];
-        if (job->kind != GPB__V1__REQUEST__BODY__NOT_SET && !job->answered)
-            s_job_answer_early (self, job, &error);
-    }
+    gpb_job_t *job;
+    while ((job = gpb_jobs_earliest (self->jobs)))
+        s_job_answer_early (self, job, &error);
     //  What nobody has read yet is refused, but a client that never stops asking stops nobody.
     gpb_service_receive (self->service, gpb_config_number (self->config, "max_queued_requests"));
 }
@@ -815,27 +691,21 @@ s_drain (self_t *self)
 static void
 s_stop (self_t *self)
 {
-    bool is_idle = true;
-    for (unsigned stream = 0; self->streams && stream < self->shared->streams; stream++)
-        is_idle = is_idle && !self->streams [stream].first;
     gpb_service_destroy (&self->service, STOP_LINGER_MS);
     //  What a kernel that never ends works with can never be given back, nor its context closed:
     //  both are left to the end of the process, which is the lesser evil beside waiting for ever.
-    if (!is_idle) {
+    if (self->jobs && !gpb_jobs_is_idle (self->jobs)) {
         gpb_log (self->config, GPB_LOG_ERROR,
                  "device %u: a kernel did not end in time, and keeps its memory",
                  self->shared->index);
         return;
     }
-    for (uint32_t number = 0; self->jobs && number < JOBS_MAX; number++)
-        s_job_free (self, &self->jobs [number]);
+    gpb_jobs_destroy (&self->jobs, &self->workshop);
     gpb_rentals_destroy (&self->rentals);
     gpb_blocks_destroy (&self->workshop.blocks);
     gpb_programs_destroy (&self->programs);
     if (self->shared)
         gpb_shared_context_release (&self->shared);
-    gpb_free (self->jobs);
-    gpb_free (self->streams);
     gpb_free (self->node);
     gpb_config_destroy (&self->config);
 }

@@ -51,9 +51,5 @@ gpb_lease_unmap (bool *mapped_p, gpb_service_t *service, gpb_call_t *call)
         return;
     }
     *mapped_p = false;
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__Done done = GPB__V1__DONE__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_UNMAP;
-    reply.unmap = &done;
-    gpb_call_reply (service, call, &reply);
+    gpb_call_done (service, call);
 }

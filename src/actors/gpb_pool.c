@@ -236,11 +236,7 @@ s_handle_release (void *actor, gpb_call_t *call)
         return;
     }
     s_rent_release (self, rent);
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__Done done = GPB__V1__DONE__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_RELEASE;
-    reply.release = &done;
-    gpb_call_reply (self->service, call, &reply);
+    gpb_call_done (self->service, call);
 }
 
 static void
@@ -285,12 +281,8 @@ static void
 s_handle_goodbye (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    Gpb__V1__Done done = GPB__V1__DONE__INIT;
-    reply.body_case = GPB__V1__REPLY__BODY_GOODBYE;
-    reply.goodbye = &done;
     gpb_connection_t *connection = call->connection;
-    gpb_call_reply (self->service, call, &reply);
+    gpb_call_done (self->service, call);
     gpb_router_end (gpb_service_router (self->service), connection);
 }
 

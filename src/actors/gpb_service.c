@@ -229,6 +229,17 @@ gpb_call_reply (gpb_service_t *self, gpb_call_t *call, Gpb__V1__Reply *reply)
     gpb_service_reply (self, call->connection, call->message, reply);
 }
 
+void
+gpb_call_done (gpb_service_t *self, gpb_call_t *call)
+{
+    //  A reply's body has its request's number, and all bodies that say nothing are of one type.
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__Done done = GPB__V1__DONE__INIT;
+    reply.body_case = (Gpb__V1__Reply__BodyCase) call->request->body_case;
+    reply.goodbye = &done;
+    gpb_call_reply (self, call, &reply);
+}
+
 //  ---------------------------------------------------------------------------------------------------------
 //  The pipe
 

@@ -83,6 +83,10 @@ void gpb_service_refuse (gpb_service_t *self, gpb_connection_t *connection, gpb_
 void gpb_call_refuse (gpb_service_t *self, gpb_call_t *call, const gpb_error_t *error);
 void gpb_call_reply (gpb_service_t *self, gpb_call_t *call, Gpb__V1__Reply *reply);
 
+//  Answers OK to a request whose reply says no more than that (goodbye, release, copy,
+//  register_kernel, cancel, unmap).
+void gpb_call_done (gpb_service_t *self, gpb_call_t *call);
+
 //  Reads one command from the pipe and answers it. False for $TERM, and where the pipe was
 //  interrupted. command may be NULL.
 bool gpb_service_command (gpb_service_t *self, zsock_t *pipe, gpb_command_fn *command);

@@ -1,7 +1,8 @@
 //  gpb_programs - the kernels of a node, compiled for one device
 //
-//  Programs are found by kernel id. One whose definition is replaced stays loaded until the end,
-//  since launches that were enqueued before may still run it.
+//  Programs are found by kernel id, and so is what has been found not to compile. One whose
+//  definition is replaced stays loaded until the end, since launches that were enqueued before may
+//  still run it.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -13,6 +14,7 @@
 
 typedef struct _s_entry_t {
     gpb_program_t program;    //  what others see; the first member
+    gpb_error_t *failure;     //  why it does not compile: there is no program then
     bool replaced;
     struct _s_entry_t *next;
 } s_entry_t;
@@ -75,6 +77,7 @@ s_entry_free (gpb_programs_t *self, s_entry_t *entry)
 {
     if (entry->program.module)
         self->shared->operations->unload (&entry->program.module);
+    gpb_free (entry->failure);
     gpb_free (entry);
 }
 
@@ -140,10 +143,31 @@ s_build (gpb_programs_t *self, const gpb_kernel_t *kernel, gpb_error_t *error)
     return NULL;
 }
 
+//  A package that does not compile will not the next time either; trying takes seconds. Where there
+//  is no memory to remember it, it is tried again.
+static void
+s_remember (gpb_programs_t *self, const gpb_kernel_t *kernel, const gpb_error_t *failure)
+{
+    s_entry_t *entry = gpb_alloc (1, sizeof *entry);
+    if (entry)
+        entry->failure = gpb_alloc (1, sizeof *failure);
+    if (!entry || !entry->failure) {
+        gpb_free (entry);
+        return;
+    }
+    *entry->failure = *failure;
+    entry->program.kernel = kernel;
+    s_insert (self, entry);
+}
+
 const gpb_program_t *
 gpb_programs_lookup (gpb_programs_t *self, const char *id, gpb_error_t *error)
 {
     s_entry_t *entry = s_find (self, id);
+    if (entry && entry->failure) {
+        gpb_error_set (error, entry->failure->status, "%s", entry->failure->text);
+        return NULL;
+    }
     if (entry)
         return &entry->program;
     const gpb_kernel_t *kernel = gpb_kernels_lookup (self->kernels, id);
@@ -158,14 +182,18 @@ gpb_programs_lookup (gpb_programs_t *self, const char *id, gpb_error_t *error)
                        self->shared->index);
         return NULL;
     }
-    entry = s_build (self, kernel, error);
+    gpb_error_t failure;
+    entry = s_build (self, kernel, &failure);
     if (entry) {
         s_insert (self, entry);
         return &entry->program;
     }
-    //  A package that does not compile is not the fault of who calls it.
-    if (error && error->status == GPB_INVALID_ARGUMENT)
-        error->status = GPB_FAILED_PRECONDITION;
+    if (failure.status == GPB_INVALID_ARGUMENT) {
+        //  A package that does not compile is not the fault of who calls it.
+        failure.status = GPB_FAILED_PRECONDITION;
+        s_remember (self, kernel, &failure);
+    }
+    gpb_error_set (error, failure.status, "%s", failure.text);
     return NULL;
 }
 

@@ -1,0 +1,216 @@
+//  gpb_jobs - the jobs of one device: which places are taken, and what is on which stream
+//
+//  There are few places, so what is looked for is looked for among all of them: that costs less
+//  than keeping tables. Streams are in order, so only the first job of each is ever asked whether
+//  it is done.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_jobs.h"
+
+#include "gpb_alloc.h"
+
+typedef struct {
+    gpb_job_t *first, *last;
+    size_t count;
+} s_stream_t;
+
+struct _gpb_jobs_t {
+    gpb_job_t jobs [GPB_JOBS_MAX];
+    gpb_job_t *free;
+    size_t free_count;
+    s_stream_t *streams;
+    unsigned streams_count;
+    size_t unannounced;    //  jobs on streams that no notification will come for
+};
+
+static bool
+s_is_taken (const gpb_job_t *job)
+{
+    return job->kind != GPB__V1__REQUEST__BODY__NOT_SET;
+}
+
+static void
+s_put_free (gpb_jobs_t *self, gpb_job_t *job)
+{
+    job->kind = GPB__V1__REQUEST__BODY__NOT_SET;
+    job->next = self->free;
+    self->free = job;
+    self->free_count++;
+}
+
+gpb_jobs_t *
+gpb_jobs_new (unsigned streams, gpb_error_t *error)
+{
+    gpb_jobs_t *self = gpb_alloc (1, sizeof *self);
+    if (self)
+        self->streams = gpb_alloc (streams, sizeof *self->streams);
+    if (!self || !self->streams) {
+        gpb_free (self);
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a device's jobs");
+        return NULL;
+    }
+    self->streams_count = streams;
+    for (uint32_t number = 0; number < GPB_JOBS_MAX; number++) {
+        self->jobs [number].number = number;
+        gpb_message_init (&self->jobs [number].message);
+        s_put_free (self, &self->jobs [number]);
+    }
+    return self;
+}
+
+void
+gpb_jobs_destroy (gpb_jobs_t **self_p, const gpb_workshop_t *shop)
+{
+    gpb_jobs_t *self = *self_p;
+    if (!self)
+        return;
+    *self_p = NULL;
+    for (uint32_t number = 0; number < GPB_JOBS_MAX; number++)
+        if (s_is_taken (&self->jobs [number]))
+            gpb_jobs_free (self, shop, &self->jobs [number]);
+    gpb_free (self->streams);
+    gpb_free (self);
+}
+
+size_t
+gpb_jobs_room (const gpb_jobs_t *self)
+{
+    return self->free_count;
+}
+
+gpb_job_t *
+gpb_jobs_take (gpb_jobs_t *self, gpb_call_t *call)
+{
+    gpb_job_t *job = self->free;
+    self->free = job->next;
+    self->free_count--;
+    job->next = NULL;
+    job->connection = call->connection;
+    job->owner = call->owner;
+    job->id = call->request->id;
+    job->received_ns = call->received_ns;
+    job->deadline_ns = call->deadline_ns;
+    job->kind = call->request->body_case;
+    job->inline_results = false;
+    job->answered = false;
+    job->unannounced = false;
+    job->host_copied = 0;
+    job->failure.status = GPB_OK;
+    gpb_message_move (&job->message, call->message);
+    return job;
+}
+
+void
+gpb_jobs_free (gpb_jobs_t *self, const gpb_workshop_t *shop, gpb_job_t *job)
+{
+    gpb_job_release (job, shop);
+    gpb_job_drop_results (job);
+    gpb_message_clear (&job->message);
+    job->connection = NULL;
+    job->generation++;
+    s_put_free (self, job);
+}
+
+unsigned
+gpb_jobs_choose_stream (const gpb_jobs_t *self, bool is_bound)
+{
+    if (is_bound || self->streams_count == 1)
+        return 0;
+    unsigned best = 1;
+    for (unsigned stream = 2; stream < self->streams_count; stream++)
+        if (self->streams [stream].count < self->streams [best].count)
+            best = stream;
+    return best;
+}
+
+void
+gpb_jobs_enqueue (gpb_jobs_t *self, gpb_job_t *job)
+{
+    s_stream_t *stream = &self->streams [job->stream];
+    if (stream->last)
+        stream->last->next = job;
+    else
+        stream->first = job;
+    stream->last = job;
+    stream->count++;
+    self->unannounced += job->unannounced ? 1 : 0;
+}
+
+gpb_job_t *
+gpb_jobs_done (gpb_jobs_t *self, const gpb_workshop_t *shop)
+{
+    for (unsigned index = 0; index < self->streams_count; index++) {
+        s_stream_t *stream = &self->streams [index];
+        gpb_job_t *job = stream->first;
+        if (!job || !gpb_job_is_done (job, shop))
+            continue;
+        stream->first = job->next;
+        if (!stream->first)
+            stream->last = NULL;
+        stream->count--;
+        job->next = NULL;
+        self->unannounced -= job->unannounced ? 1 : 0;
+        return job;
+    }
+    return NULL;
+}
+
+bool
+gpb_jobs_is_unannounced (const gpb_jobs_t *self)
+{
+    return self->unannounced > 0;
+}
+
+bool
+gpb_jobs_is_idle (const gpb_jobs_t *self)
+{
+    for (unsigned stream = 0; stream < self->streams_count; stream++)
+        if (self->streams [stream].first)
+            return false;
+    return true;
+}
+
+gpb_job_t *
+gpb_jobs_at (gpb_jobs_t *self, uint32_t number, uint32_t generation)
+{
+    gpb_job_t *job = number < GPB_JOBS_MAX ? &self->jobs [number] : NULL;
+    return job && job->generation == generation ? job : NULL;
+}
+
+gpb_job_t *
+gpb_jobs_find (gpb_jobs_t *self, const gpb_owner_t *owner, uint64_t id)
+{
+    for (uint32_t number = 0; number < GPB_JOBS_MAX; number++) {
+        gpb_job_t *job = &self->jobs [number];
+        if (s_is_taken (job) && !job->answered && job->id == id
+            && gpb_owner_same (&job->owner, owner))
+            return job;
+    }
+    return NULL;
+}
+
+gpb_job_t *
+gpb_jobs_earliest (gpb_jobs_t *self)
+{
+    gpb_job_t *earliest = NULL;
+    for (uint32_t number = 0; self->free_count < GPB_JOBS_MAX && number < GPB_JOBS_MAX; number++) {
+        gpb_job_t *job = &self->jobs [number];
+        if (s_is_taken (job) && !job->answered
+            && (!earliest || job->deadline_ns < earliest->deadline_ns))
+            earliest = job;
+    }
+    return earliest;
+}
+
+void
+gpb_jobs_orphan (gpb_jobs_t *self, uint64_t connection)
+{
+    for (uint32_t number = 0; number < GPB_JOBS_MAX; number++) {
+        gpb_job_t *job = &self->jobs [number];
+        if (s_is_taken (job) && job->owner.connection == connection) {
+            job->connection = NULL;
+            job->answered = true;
+        }
+    }
+}
