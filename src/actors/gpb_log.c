@@ -5,9 +5,14 @@
 #include "gpb_log.h"
 
 #include <czmq.h>
+#include <pthread.h>
 #include <stdarg.h>
 
 #define LINE_SIZE 2048    //  bytes; a longer line is cut
+
+//  CZMQ 4.2.1 formats the time with localtime (), whose memory all threads share (zsys.c, s_log),
+//  so that our own threads take turns.
+static pthread_mutex_t s_turn = PTHREAD_MUTEX_INITIALIZER;
 
 static const char *const s_levels [] = { "error", "warning", "info", "debug" };
 
@@ -41,10 +46,12 @@ gpb_log (const gpb_config_t *config, gpb_log_level_t level, const char *format, 
     vsnprintf (text, sizeof text, format, arguments);
     va_end (arguments);
     s_one_line (line, sizeof line, text);
+    pthread_mutex_lock (&s_turn);
     switch (level) {
     case GPB_LOG_ERROR: zsys_error ("%s", line); break;
     case GPB_LOG_WARNING: zsys_warning ("%s", line); break;
     case GPB_LOG_INFO: zsys_info ("%s", line); break;
     case GPB_LOG_DEBUG: zsys_debug ("%s", line); break;
     }
+    pthread_mutex_unlock (&s_turn);
 }

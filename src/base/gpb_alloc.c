@@ -31,10 +31,16 @@ s_must_fail (void)
     return left == 0;
 }
 
+static int
+s_overflows (size_t count, size_t size)
+{
+    return size && count > SIZE_MAX / size;
+}
+
 void *
 gpb_alloc (size_t count, size_t size)
 {
-    if (s_must_fail ())
+    if (s_must_fail () || s_overflows (count, size))
         return NULL;
     return count && size ? calloc (count, size) : calloc (1, 1);
 }
@@ -51,11 +57,9 @@ gpb_alloc_aligned (size_t alignment, size_t size)
 void *
 gpb_realloc (void *memory, size_t count, size_t size)
 {
-    if (s_must_fail ())
+    if (s_must_fail () || s_overflows (count, size))
         return NULL;
-    if (!count || !size)
-        return realloc (memory, 1);
-    return reallocarray (memory, count, size);
+    return realloc (memory, count && size ? count * size : 1);
 }
 
 char *

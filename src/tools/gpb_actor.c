@@ -14,6 +14,7 @@
 #include "gpb_actor.h"
 
 #include "gpb_backends.h"
+#include "gpb_log.h"
 
 #include "config.h"
 
@@ -296,15 +297,13 @@ s_start (s_program_t *self, bool *serves_p)
     return result;
 }
 
-//  The program's one line of its own, at the level that the node keeps to as well.
+//  The program's one line of its own.
 static void
 s_log_drain (const s_program_t *self)
 {
     struct signalfd_siginfo signal;
-    const char *level = gpb_config_string (self->config, "log_level");
-    if (read (self->signals, &signal, sizeof signal) == sizeof signal
-        && (strcmp (level, "info") == 0 || strcmp (level, "debug") == 0))
-        zsys_info ("%s: draining", strsignal ((int) signal.ssi_signo));
+    if (read (self->signals, &signal, sizeof signal) == sizeof signal)
+        gpb_log (self->config, GPB_LOG_INFO, "%s: draining", strsignal ((int) signal.ssi_signo));
 }
 
 static int
