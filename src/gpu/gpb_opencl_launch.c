@@ -87,11 +87,11 @@ s_choose_local (const gpb_context_t *self, const gpb_launch_t *launch, size_t *l
 {
     if (strcmp (self->info.type, "cpu") != 0)
         return false;
+    //  A launch has at least one work-item in every dimension, and a device allows at least one.
     uint64_t total = 1;
     for (unsigned dimension = 0; dimension < launch->dimensions; dimension++)
-        total = launch->global [dimension] > UINT64_MAX / total
-                    ? UINT64_MAX
-                    : total * launch->global [dimension];
+        if (__builtin_mul_overflow (total, launch->global [dimension], &total))
+            total = UINT64_MAX;
     const uint64_t limit = launch->function->info.max_work_group_size;
     const uint64_t fair = total / ((uint64_t) GROUPS_PER_UNIT * self->info.compute_units + 1) + 1;
     uint64_t room = s_smaller (s_smaller (GROUP_WANTED, limit), fair);
@@ -109,7 +109,7 @@ s_choose_local (const gpb_context_t *self, const gpb_launch_t *launch, size_t *l
         return true;
     room = s_smaller (s_smaller (ODD_GROUP_MAX, limit), fair);
     room = s_smaller (room, self->info.max_work_item_sizes [0]);
-    uint64_t divisor = room;
+    uint64_t divisor = room > 1 ? room : 1;
     while (launch->global [0] % divisor != 0)
         divisor--;
     if (divisor > group) {

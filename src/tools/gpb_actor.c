@@ -103,10 +103,10 @@ s_add_endpoint (s_program_t *self, const char *endpoint)
 {
     if (self->count == ENDPOINTS_MAX)
         return s_refuse (EXIT_USAGE, "more than 32 endpoints; \"%s\" is one too many", endpoint);
-    self->endpoints [self->count] = strdup (endpoint);
-    if (!self->endpoints [self->count])
+    char *copy = strdup (endpoint);
+    if (!copy)
         return s_refuse (EXIT_REFUSED, "no memory for \"%s\"", endpoint);
-    self->count++;
+    self->endpoints [self->count++] = copy;
     return 0;
 }
 
