@@ -698,6 +698,10 @@ s_stop (self_t *self)
         gpb_log (self->config, GPB_LOG_ERROR,
                  "device %u: a kernel did not end in time, and keeps its memory",
                  self->shared->index);
+        gpb_rentals_abandon (&self->rentals);
+        gpb_shared_context_abandon (&self->shared);
+        gpb_free (self->node);
+        gpb_config_destroy (&self->config);
         return;
     }
     gpb_jobs_destroy (&self->jobs, &self->workshop);

@@ -39,7 +39,8 @@ typedef struct {
     gpb_service_t *service;
     gpb_error_t failure;    //  why there is no service
     gpb_shared_context_t *shared;
-    zhashx_t *rents;         //  by handle
+    zhashx_t *rents;    //  by handle
+    bool keeps;         //  nothing is given back at the end: a kernel that does not end may use it
     uint64_t max_size;       //  bytes that all rents together may have
     uint64_t last_random;    //  the last handle's, so that none is given twice in a row of bad luck
     Gpb__V1__PoolStats figures;
@@ -349,15 +350,28 @@ s_open (self_t *self, unsigned index)
                          &self->failure);
 }
 
+static gpb_status_t
+s_command (void *actor, char **words, size_t count, gpb_error_t *error)
+{
+    self_t *self = actor;
+    if (count != 1 || !streq (words [0], "KEEP"))
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "%s: expected BIND ENDPOINT, KEEP or $TERM", words [0]);
+    self->keeps = true;
+    return GPB_OK;
+}
+
 static void
 s_stop (self_t *self)
 {
     gpb_service_destroy (&self->service, 0);
+    gpb_config_destroy (&self->config);
+    if (self->keeps)
+        return;
     for (s_rent_t *rent = zhashx_first (self->rents); rent; rent = zhashx_first (self->rents))
         s_rent_release (self, rent);
     zhashx_destroy (&self->rents);
     gpb_shared_context_release (&self->shared);
-    gpb_config_destroy (&self->config);
 }
 
 void
@@ -381,7 +395,7 @@ gpb_pool (zsock_t *pipe, void *args)
         };
         zmq_poll (items, 3, gpb_router_next_timeout (router));
         if (items [0].revents & ZMQ_POLLIN)
-            go_on = gpb_service_command (self.service, pipe, NULL);
+            go_on = gpb_service_command (self.service, pipe, s_command);
         gpb_service_receive (self.service, BATCH);
         s_drop_ended (&self);
     }

@@ -105,6 +105,18 @@ gpb_rentals_destroy (gpb_rentals_t **self_p)
     gpb_free (self);
 }
 
+void
+gpb_rentals_abandon (gpb_rentals_t **self_p)
+{
+    gpb_rentals_t *self = *self_p;
+    *self_p = NULL;
+    zsock_destroy (&self->dealer);
+    gpb_error_t error;
+    gpb_pipe_ask (self->pool, (const char *[]){ "KEEP", NULL }, &error);
+    zactor_destroy (&self->pool);
+    //  Jobs that are still on the device point into the rest.
+}
+
 gpb_rental_t *
 gpb_rentals_lookup (gpb_rentals_t *self, const gpb_owner_t *owner, uint64_t handle,
                     gpb_error_t *error)

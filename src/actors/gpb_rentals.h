@@ -40,6 +40,9 @@ gpb_rentals_t *gpb_rentals_new (const gpb_config_t *config, const gpb_shared_con
 //  Stops the pool, which gives all memory back: nothing on the device may use it any more.
 void gpb_rentals_destroy (gpb_rentals_t **self_p);
 
+//  Stops the pool without giving any memory back, since a kernel that does not end may use it.
+void gpb_rentals_abandon (gpb_rentals_t **self_p);
+
 //  The buffer with this handle, if it is this owner's and not about to end; else NULL, NOT_FOUND.
 //  Borrowed.
 gpb_rental_t *gpb_rentals_lookup (gpb_rentals_t *self, const gpb_owner_t *owner, uint64_t handle,

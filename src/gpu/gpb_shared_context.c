@@ -15,6 +15,8 @@
 
 #define STREAMS_MAX 64
 
+static atomic_uint s_abandoned;
+
 typedef struct {
     gpb_shared_context_t shared;    //  what others see; the first member
     gpb_backends_t *backends;
@@ -96,4 +98,17 @@ gpb_shared_context_release (gpb_shared_context_t **shared_p)
     *shared_p = NULL;
     if (self && atomic_fetch_sub (&self->references, 1) == 1)
         s_close (self);
+}
+
+void
+gpb_shared_context_abandon (gpb_shared_context_t **shared_p)
+{
+    *shared_p = NULL;
+    atomic_fetch_add (&s_abandoned, 1);
+}
+
+unsigned
+gpb_shared_context_abandoned (void)
+{
+    return atomic_load (&s_abandoned);
 }

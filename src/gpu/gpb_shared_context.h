@@ -34,4 +34,12 @@ gpb_shared_context_t *gpb_shared_context_retain (const gpb_shared_context_t *sel
 
 void gpb_shared_context_release (gpb_shared_context_t **self_p);
 
+//  A kernel on it does not end: it is never closed, nor is anything that the kernel may use given
+//  back. *self_p becomes NULL.
+void gpb_shared_context_abandon (gpb_shared_context_t **self_p);
+
+//  How many contexts of this process were abandoned. A program with one ends by _exit: what a
+//  driver does at exit is no match for a kernel that still runs. Any thread.
+unsigned gpb_shared_context_abandoned (void);
+
 #endif

@@ -15,6 +15,7 @@
 
 #include "gpb_backends.h"
 #include "gpb_log.h"
+#include "gpb_shared_context.h"
 
 #include "config.h"
 
@@ -354,5 +355,9 @@ main (int argc, char **argv)
         fclose (self.log);
     if (self.signals >= 0)
         close (self.signals);
+    if (gpb_shared_context_abandoned ()) {
+        fflush (NULL);
+        _exit (result);
+    }
     return result;
 }
