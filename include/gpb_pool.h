@@ -9,7 +9,8 @@
 //      zstr_sendx (pool, "BIND", "inproc://pool-0", NULL);     // "OK" and the endpoint come back
 //
 //  Commands are answered as gpb_actor's are: BIND endpoint; $TERM from zactor_destroy, which gives
-//  all memory back to the driver.
+//  all memory back to the driver, unless KEEP was sent before: a kernel that does not end may still
+//  use it.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

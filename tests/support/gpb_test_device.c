@@ -16,6 +16,32 @@
 
 #define PATIENCE_MS 30000
 
+const char gpb_test_source [] =
+    "__kernel void add (__global const float *a, __global const float *b, __global float *c,\n"
+    "                   int n)\n"
+    "{\n"
+    "    int i = get_global_id (0);\n"
+    "    if (i < n)\n"
+    "        c [i] = a [i] + b [i];\n"
+    "}\n"
+    "__kernel void where (__global int *out)\n"
+    "{\n"
+    "    size_t at = (get_global_id (2) * get_global_size (1) + get_global_id (1))\n"
+    "                * get_global_size (0) + get_global_id (0);\n"
+    "    out [at] = (int)(at + 1000 * get_local_size (0));\n"
+    "}\n"
+    "__kernel void reverse (__global int *data, __local int *scratch)\n"
+    "{\n"
+    "    int i = get_local_id (0), n = get_local_size (0);\n"
+    "    scratch [i] = data [get_global_id (0)];\n"
+    "    barrier (CLK_LOCAL_MEM_FENCE);\n"
+    "    data [get_global_id (0)] = scratch [n - 1 - i];\n"
+    "}\n"
+    "__kernel void scalars (__global double *out, uchar a, long b, double c, float d)\n"
+    "{\n"
+    "    out [0] = a + b + c + d;\n"
+    "}\n";
+
 void
 gpb_test_device_open (gpb_test_device_t *self, const char *backend, unsigned index,
                       unsigned streams, bool profiling)
@@ -104,18 +130,42 @@ gpb_test_device_read (gpb_test_device_t *self, gpb_memory_t *memory, uint64_t of
     s_copy (self, &(gpb_place_t){ NULL, 0, data }, &(gpb_place_t){ memory, offset, NULL }, size);
 }
 
+void
+gpb_test_device_run (gpb_test_device_t *self, const gpb_launch_t *launch)
+{
+    gpb_error_t error = { GPB_OK, "" };
+    gpb_event_t *event = NULL;
+    ck_assert_ok (self->operations->launch (self->context, 0, launch, GPB_NOTIFY, &event, &error));
+    ck_assert_ok (gpb_test_device_wait (self, 0, &event, NULL, &error));
+}
+
+bool
+gpb_test_has_capability (const gpb_device_info_t *info, const char *name)
+{
+    for (unsigned index = 0; index < info->capabilities_count; index++)
+        if (strcmp (info->capabilities [index], name) == 0)
+            return true;
+    return false;
+}
+
+gpb_code_t
+gpb_test_code (const char *source)
+{
+    return (gpb_code_t){ .kind = GPB_CODE_PORTABLE,
+                         .name = "test.c",
+                         .data = source,
+                         .size = strlen (source),
+                         .optimize = 2,
+                         .options = "",
+                         .architecture = "" };
+}
+
 gpb_function_t *
 gpb_test_device_function (gpb_test_device_t *self, const char *source, const char *entry,
                           gpb_module_t **module_p)
 {
     gpb_error_t error = { GPB_OK, "" };
-    const gpb_code_t code = { .kind = GPB_CODE_PORTABLE,
-                              .name = "test.c",
-                              .data = source,
-                              .size = strlen (source),
-                              .optimize = 2,
-                              .options = "",
-                              .architecture = "" };
+    const gpb_code_t code = gpb_test_code (source);
     gpb_function_t *function = NULL;
     gpb_function_info_t info;
     ck_assert_ok (self->operations->build (self->context, &code, module_p, &error));

@@ -41,6 +41,18 @@ void gpb_test_device_write (gpb_test_device_t *self, gpb_memory_t *memory, uint6
 void gpb_test_device_read (gpb_test_device_t *self, gpb_memory_t *memory, uint64_t offset,
                            void *data, uint64_t size);
 
+//  Launches on stream 0 and waits.
+void gpb_test_device_run (gpb_test_device_t *self, const gpb_launch_t *launch);
+
+bool gpb_test_has_capability (const gpb_device_info_t *info, const char *name);
+
+//  Four kernels in OpenCL C: add (a, b, c, n), where (out), reverse (data, scratch) and
+//  scalars (out, a, b, c, d).
+extern const char gpb_test_source [];
+
+//  A portable source, named test.c, as a backend compiles it.
+gpb_code_t gpb_test_code (const char *source);
+
 //  Compiles a portable source of a test and looks entry up.
 gpb_function_t *gpb_test_device_function (gpb_test_device_t *self, const char *source,
                                           const char *entry, gpb_module_t **module_p);

@@ -291,6 +291,12 @@ gpb_test_executor_answer (gpb_test_executor_t *self, const gpb_test_work_t *work
 }
 
 void
+gpb_test_executor_finish (gpb_test_executor_t *self, const gpb_test_work_t *work)
+{
+    gpb_test_executor_answer (self, work, GPB_OK, "", NULL);
+}
+
+void
 gpb_test_executor_answer_raw (gpb_test_executor_t *self, const gpb_hop_t *hop, const void *header,
                               size_t size)
 {

@@ -95,6 +95,9 @@ void gpb_test_executor_serve (gpb_test_executor_t *self, void *pipe);
 void gpb_test_executor_answer (gpb_test_executor_t *self, const gpb_test_work_t *work,
                                gpb_status_t status, const char *text, zmq_msg_t *payload);
 
+//  Answers work OK, without a payload.
+void gpb_test_executor_finish (gpb_test_executor_t *self, const gpb_test_work_t *work);
+
 //  Answers with a header of any bytes.
 void gpb_test_executor_answer_raw (gpb_test_executor_t *self, const gpb_hop_t *hop,
                                    const void *header, size_t size);
