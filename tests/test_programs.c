@@ -33,10 +33,12 @@ s_build (gpb_context_t *context, const gpb_code_t *code, gpb_module_t **module_p
          gpb_error_t *build_error)
 {
     (void) context;
-    bool is_wrong = strstr (code->data, "syntax error") || strstr (code->data, "this is no C");
+    bool binary = code->kind == GPB_CODE_BINARY;
+    //  A source ends in a NUL; a binary does not.
+    bool is_wrong =
+        !binary && (strstr (code->data, "syntax error") || strstr (code->data, "this is no C"));
     if (is_wrong && ++s_seen.refused)
         return gpb_error_set (build_error, GPB_INVALID_ARGUMENT, "%s:1: that is wrong", code->name);
-    bool binary = code->kind == GPB_CODE_BINARY;
     s_seen.compiled += !binary;
     s_seen.loaded += binary;
     s_seen.optimize = code->optimize;
