@@ -1,4 +1,4 @@
-//  Tests of gpb_report and gpb_describe: what a node says of itself is what it is.
+//  Tests of gpb_report, and of lists of kernels: what a node says of itself is what it is.
 
 #include "gpb_test.h"
 
@@ -224,49 +224,6 @@ START_TEST (test_kernels_are_listed_all_or_one)
 }
 END_TEST
 
-START_TEST (test_a_device_is_read_as_it_was_described)
-{
-    static gpb_device_info_t info = { .name = "card",
-                                      .vendor = "maker",
-                                      .driver = "1.2",
-                                      .architecture = "sm_90",
-                                      .type = "gpu",
-                                      .compute_units = 132,
-                                      .clock_mhz = 1980,
-                                      .total_memory = 80000,
-                                      .max_allocation = 70000,
-                                      .local_memory = 49152,
-                                      .max_work_group_size = 1024,
-                                      .shares_host_memory = true,
-                                      .capabilities_count = GPB_CAPABILITIES_MAX };
-    for (unsigned index = 0; index < GPB_CAPABILITIES_MAX; index++)
-        snprintf (info.capabilities [index], GPB_CAPABILITY_SIZE, "capability_%u", index);
-    static gpb_described_device_t described;
-    static gpb_device_info_t read;
-    char backend [8];
-    gpb_describe_device (&described, &info, "opencl");
-    gpb_describe_read (&read, backend, sizeof backend, &described.message);
-    ck_assert_mem_eq (&read, &info, sizeof info);
-    ck_assert_str_eq (backend, "opencl");
-
-    //  More, and longer, than there is room for is cut.
-    static char name [2 * GPB_NAME_SIZE];
-    char *capabilities [GPB_CAPABILITIES_MAX + 5];
-    memset (name, 'n', sizeof name - 1);
-    for (unsigned index = 0; index < GPB_CAPABILITIES_MAX + 5; index++)
-        capabilities [index] = name;
-    described.message.name = name;
-    described.message.backend = name;
-    described.message.capabilities = capabilities;
-    described.message.n_capabilities = GPB_CAPABILITIES_MAX + 5;
-    gpb_describe_read (&read, backend, sizeof backend, &described.message);
-    ck_assert_uint_eq (strlen (read.name), GPB_NAME_SIZE - 1);
-    ck_assert_uint_eq (strlen (backend), sizeof backend - 1);
-    ck_assert_uint_eq (read.capabilities_count, GPB_CAPABILITIES_MAX);
-    ck_assert_uint_eq (strlen (read.capabilities [0]), GPB_CAPABILITY_SIZE - 1);
-}
-END_TEST
-
 START_TEST (test_an_answer_that_gets_no_memory_is_refused)
 {
     s_open ();
@@ -287,5 +244,4 @@ END_TEST
 GPB_TEST_MAIN ("gpb_report", 20, test_stats_hold_what_was_counted,
                test_devices_are_described_with_state_and_reason,
                test_health_is_ready_when_one_device_is, test_kernels_are_listed_all_or_one,
-               test_a_device_is_read_as_it_was_described,
                test_an_answer_that_gets_no_memory_is_refused)
