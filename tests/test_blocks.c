@@ -189,7 +189,7 @@ static s_hand_over_t s_hand_over = { .lock = PTHREAD_MUTEX_INITIALIZER };
 static void *
 s_give_back (void *unused)
 {
-    (void)unused;
+    (void) unused;
     for (bool closed = false; !closed;) {
         gpb_block_t *block = NULL;
         pthread_mutex_lock (&s_hand_over.lock);
@@ -199,8 +199,8 @@ s_give_back (void *unused)
             closed = s_hand_over.closed;
         pthread_mutex_unlock (&s_hand_over.lock);
         if (block) {
-            ck_assert_uint_eq (*(unsigned char *)block->address, 0xAB);
-            *(unsigned char *)block->address = 0;
+            ck_assert_uint_eq (*(unsigned char *) block->address, 0xAB);
+            *(unsigned char *) block->address = 0;
             gpb_blocks_give (&block);
         }
         else
@@ -218,8 +218,8 @@ START_TEST (test_any_thread_gives_blocks_back)
     for (int index = 0; index < THREADS * EACH;) {
         gpb_block_t *block = s_take (GPB_MEMORY_MAPPED, 4096u << index % 3);
         //  What is out is nobody else's: the mark of one that is would still be there.
-        ck_assert_uint_ne (*(unsigned char *)block->address, 0xAB);
-        *(unsigned char *)block->address = 0xAB;
+        ck_assert_uint_ne (*(unsigned char *) block->address, 0xAB);
+        *(unsigned char *) block->address = 0xAB;
         while (block) {
             pthread_mutex_lock (&s_hand_over.lock);
             if (s_hand_over.count < 64) {

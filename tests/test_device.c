@@ -1,6 +1,6 @@
-//  Tests of gpb_device's requests and answers: on the fake backend, whose delays and endless kernels
-//  make every order of events happen when the test wants it. What is rented has a file of its own,
-//  test_rented.c; what only a device that shares the host's memory does, test_in_place.c.
+//  Tests of gpb_device's requests and answers: on the fake backend, whose delays and endless
+//  kernels make every order of events happen when the test wants it. What is rented has a file of
+//  its own, test_rented.c; what only a device that shares the host's memory does, test_in_place.c.
 
 #include "gpb_test.h"
 
@@ -38,8 +38,8 @@ static gpb_request_t *
 s_add_request (const float *a, const float *b, int32_t count)
 {
     gpb_request_t *request = gpb_request_execute ("add");
-    gpb_request_in (request, a, (size_t)count * sizeof *a);
-    gpb_request_in (request, b, (size_t)count * sizeof *b);
+    gpb_request_in (request, a, (size_t) count * sizeof *a);
+    gpb_request_in (request, b, (size_t) count * sizeof *b);
     gpb_request_out (request, 0);
     gpb_request_i32 (request, count);
     return request;
@@ -135,8 +135,7 @@ START_TEST (test_without_profiling_nothing_is_measured)
 {
     s_start ((const char *const []){ "profiling", "false", NULL });
     unsigned char data [64] = { 7 };
-    gpb_reply_t *reply =
-        gpb_test_actor_ok (s_client, gpb_test_actor_duplicate (data, sizeof data));
+    gpb_reply_t *reply = gpb_test_actor_ok (s_client, gpb_test_actor_duplicate (data, sizeof data));
     const Gpb__V1__Timing *timing = s_timing (reply);
     ck_assert (!timing->measured);
     ck_assert_ptr_null (timing->copy_in);
@@ -195,7 +194,7 @@ START_TEST (test_results_stand_in_the_header_where_they_fit)
         out.output = &output;
         Gpb__V1__Argument *arguments [] = { &in, &out };
         Gpb__V1__Execute execute = GPB__V1__EXECUTE__INIT;
-        execute.kernel = (char *)"duplicate";
+        execute.kernel = (char *) "duplicate";
         execute.n_arguments = 2;
         execute.arguments = arguments;
         execute.n_global = 1;
@@ -388,7 +387,7 @@ s_raw_execute (zsock_t *dealer, const gpb_hop_t *hop, uint64_t id, const char *k
     argument.i32 = 1;
     Gpb__V1__Argument *arguments [] = { &argument };
     Gpb__V1__Execute execute = GPB__V1__EXECUTE__INIT;
-    execute.kernel = (char *)kernel;
+    execute.kernel = (char *) kernel;
     execute.n_arguments = 1;
     execute.arguments = arguments;
     Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
@@ -414,7 +413,7 @@ s_raw_recv (zsock_t *dealer, gpb_hop_t *hop, uint64_t *id_p)
     const Gpb__V1__Reply *reply = gpb_codec_reply (codec, &message.header, &error);
     ck_assert_ptr_nonnull (reply);
     *id_p = reply->id;
-    gpb_status_t status = (gpb_status_t)reply->status;
+    gpb_status_t status = (gpb_status_t) reply->status;
     gpb_codec_destroy (&codec);
     gpb_message_clear (&message);
     return status;
@@ -506,7 +505,7 @@ s_cpu_ns (void)
 {
     struct timespec time;
     clock_gettime (CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (uint64_t)time.tv_sec * GPB_NS_PER_S + (uint64_t)time.tv_nsec;
+    return (uint64_t) time.tv_sec * GPB_NS_PER_S + (uint64_t) time.tv_nsec;
 }
 
 START_TEST (test_a_device_with_all_places_taken_waits_quietly)
@@ -657,8 +656,7 @@ START_TEST (test_a_result_outlives_its_device)
     s_start (NULL);
     static unsigned char data [300000];
     memset (data, 0x5B, sizeof data);
-    gpb_reply_t *reply =
-        gpb_test_actor_ok (s_client, gpb_test_actor_duplicate (data, sizeof data));
+    gpb_reply_t *reply = gpb_test_actor_ok (s_client, gpb_test_actor_duplicate (data, sizeof data));
     gpb_reply_t *freed_before =
         gpb_test_actor_ok (s_client, gpb_test_actor_duplicate (data, sizeof data));
     gpb_reply_destroy (&freed_before);
@@ -679,8 +677,7 @@ START_TEST (test_a_lost_device_answers_everything_unavailable)
                             "the device is lost");
     gpb_test_actor_refused (s_client, gpb_test_actor_scalar ("sleeps", 1), GPB_UNAVAILABLE,
                             "the device is lost");
-    gpb_test_actor_refused (s_client,
-                            gpb_request_rent (64, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE),
+    gpb_test_actor_refused (s_client, gpb_request_rent (64, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE),
                             GPB_UNAVAILABLE, "the device is lost");
     ck_assert_uint_eq (gpb_test_actor_in_flight (s_client), 0);
     s_stop ();
@@ -770,26 +767,21 @@ START_TEST (test_kernels_come_over_the_wire_where_that_is_allowed)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_device", 30, test_a_request_comes_back_computed,
-               test_copy_and_compute_of_different_requests_overlap,
-               test_without_profiling_nothing_is_measured,
-               test_work_of_zero_size_is_done_without_a_launch,
-               test_results_stand_in_the_header_where_they_fit,
-               test_a_kernel_that_fails_says_so_and_the_device_goes_on,
-               test_enqueuing_that_breaks_off_in_the_middle_ends_with_its_reason,
-               test_out_of_memory_in_the_middle_gives_everything_back,
-               test_what_cannot_run_here_is_refused,
-               test_a_request_in_flight_is_taken_back_at_once,
-               test_a_deadline_answers_while_the_kernel_runs,
-               test_a_hop_without_time_left_is_not_begun,
-               test_an_id_in_flight_is_no_second_requests,
-               test_more_requests_than_places_are_all_answered,
-               test_a_device_with_all_places_taken_waits_quietly,
-               test_what_a_broker_has_sent_is_answered_though_its_client_has_left,
-               test_a_device_that_stops_answers_what_it_has,
-               test_a_kernel_that_never_ends_does_not_keep_a_device_from_stopping,
-               test_a_result_outlives_its_device,
-               test_a_lost_device_answers_everything_unavailable,
-               test_a_device_out_of_order_says_why_to_every_command,
-               test_a_command_that_is_none_is_refused, test_a_device_says_what_it_is,
-               test_kernels_come_over_the_wire_where_that_is_allowed)
+GPB_TEST_MAIN (
+    "gpb_device", 30, test_a_request_comes_back_computed,
+    test_copy_and_compute_of_different_requests_overlap, test_without_profiling_nothing_is_measured,
+    test_work_of_zero_size_is_done_without_a_launch,
+    test_results_stand_in_the_header_where_they_fit,
+    test_a_kernel_that_fails_says_so_and_the_device_goes_on,
+    test_enqueuing_that_breaks_off_in_the_middle_ends_with_its_reason,
+    test_out_of_memory_in_the_middle_gives_everything_back, test_what_cannot_run_here_is_refused,
+    test_a_request_in_flight_is_taken_back_at_once, test_a_deadline_answers_while_the_kernel_runs,
+    test_a_hop_without_time_left_is_not_begun, test_an_id_in_flight_is_no_second_requests,
+    test_more_requests_than_places_are_all_answered,
+    test_a_device_with_all_places_taken_waits_quietly,
+    test_what_a_broker_has_sent_is_answered_though_its_client_has_left,
+    test_a_device_that_stops_answers_what_it_has,
+    test_a_kernel_that_never_ends_does_not_keep_a_device_from_stopping,
+    test_a_result_outlives_its_device, test_a_lost_device_answers_everything_unavailable,
+    test_a_device_out_of_order_says_why_to_every_command, test_a_command_that_is_none_is_refused,
+    test_a_device_says_what_it_is, test_kernels_come_over_the_wire_where_that_is_allowed)

@@ -43,8 +43,8 @@ static gpb_reply_t *
 s_add (gpb_client_t *client, bool taken)
 {
     for (int index = 0; index < COUNT; index++) {
-        s_a [index] = (float)index;
-        s_b [index] = (float)(2 * index);
+        s_a [index] = (float) index;
+        s_b [index] = (float) (2 * index);
     }
     gpb_request_t *request = gpb_request_execute ("add");
     if (taken) {
@@ -62,7 +62,7 @@ s_add (gpb_client_t *client, bool taken)
     const float *c = gpb_reply_result (reply, 0, &size);
     ck_assert_uint_eq (size, COUNT * sizeof *c);
     for (int index = 0; index < COUNT; index++)
-        ck_assert (c [index] == (float)(3 * index));
+        ck_assert (c [index] == (float) (3 * index));
     return reply;
 }
 
@@ -92,7 +92,7 @@ START_TEST (test_a_payload_that_is_not_aligned_is_copied_once)
     static unsigned char room [COUNT * 4 + 16] __attribute__ ((aligned (128)));
     static float values [COUNT];
     for (int index = 0; index < COUNT; index++)
-        values [index] = (float)(index % 1000);
+        values [index] = (float) (index % 1000);
     static const size_t offsets [] = { 0, 1, 4, 8, 16 };
     for (int which = 0; which < 5; which++) {
         memcpy (room + offsets [which], values, sizeof values);
@@ -105,11 +105,10 @@ START_TEST (test_a_payload_that_is_not_aligned_is_copied_once)
         const float *sums = gpb_reply_result (reply, 0, &size);
         ck_assert_uint_eq (size, COUNT);
         for (int index = 0; index < COUNT / 4; index++) {
-            const float *four = values + 4 * (ptrdiff_t)index;
+            const float *four = values + 4 * (ptrdiff_t) index;
             ck_assert (sums [index] == four [0] + four [1] + four [2] + four [3]);
         }
-        ck_assert_uint_eq (s_timing (reply)->host_copied,
-                           offsets [which] % 16 ? sizeof values : 0);
+        ck_assert_uint_eq (s_timing (reply)->host_copied, offsets [which] % 16 ? sizeof values : 0);
         gpb_reply_destroy (&reply);
     }
     s_stop ();
@@ -121,7 +120,7 @@ START_TEST (test_what_goes_in_and_out_leaves_the_clients_memory_alone)
     s_start ();
     static unsigned char bytes [100000] __attribute__ ((aligned (128))), before [100000];
     for (size_t index = 0; index < sizeof bytes; index++)
-        bytes [index] = before [index] = (unsigned char)index;
+        bytes [index] = before [index] = (unsigned char) index;
     gpb_request_t *request = gpb_request_execute ("negate");
     gpb_request_in_take (request, bytes, sizeof bytes, NULL, NULL);
     gpb_request_u32 (request, sizeof bytes);
@@ -130,7 +129,7 @@ START_TEST (test_what_goes_in_and_out_leaves_the_clients_memory_alone)
     const unsigned char *result = gpb_reply_result (reply, 0, &size);
     ck_assert_uint_eq (size, sizeof bytes);
     for (size_t index = 0; index < size; index++)
-        ck_assert_uint_eq (result [index], (unsigned char)~before [index]);
+        ck_assert_uint_eq (result [index], (unsigned char) ~before [index]);
     ck_assert_mem_eq (bytes, before, sizeof bytes);
     ck_assert_uint_eq (s_timing (reply)->host_copied, sizeof bytes);
     gpb_reply_destroy (&reply);
@@ -144,8 +143,9 @@ START_TEST (test_rented_memory_is_zeroed_written_computed_on_and_read)
     const uint64_t baseline = gpb_test_actor_available (s_client), size = COUNT;
     uint64_t handles [3];
     for (int index = 0; index < 3; index++)
-        handles [index] = gpb_test_actor_rent (
-            s_client, size, index == 1 ? GPB_RENT_MAPPED : GPB_RENT_DEVICE, GPB_RENT_READ_WRITE);
+        handles [index] =
+            gpb_test_actor_rent (s_client, size, index == 1 ? GPB_RENT_MAPPED : GPB_RENT_DEVICE,
+                                 GPB_RENT_READ_WRITE);
     ck_assert_uint_eq (gpb_test_actor_available (s_client), baseline - 3 * size);
     static float data [COUNT / 4];
     for (int index = 0; index < 3; index++) {
@@ -154,7 +154,7 @@ START_TEST (test_rented_memory_is_zeroed_written_computed_on_and_read)
             ck_assert (data [at] == 0);
     }
     for (int at = 0; at < COUNT / 4; at++)
-        data [at] = (float)at;
+        data [at] = (float) at;
     //  A frame is written from where it lies.
     gpb_reply_t *reply =
         gpb_test_actor_ok (s_client, gpb_request_write (handles [0], 0, data, sizeof data));
@@ -162,10 +162,10 @@ START_TEST (test_rented_memory_is_zeroed_written_computed_on_and_read)
     gpb_reply_destroy (&reply);
     reply = gpb_test_actor_ok (s_client, gpb_request_map (handles [1]));
     float *mapped = gpb_reply_address (reply);
-    ck_assert_uint_eq (gpb_reply_header_peek (reply)->map->process, (uint64_t)getpid ());
+    ck_assert_uint_eq (gpb_reply_header_peek (reply)->map->process, (uint64_t) getpid ());
     gpb_reply_destroy (&reply);
     for (int at = 0; at < COUNT / 4; at++)
-        mapped [at] = (float)(at / 2);
+        mapped [at] = (float) (at / 2);
     gpb_test_actor_done (s_client, gpb_request_unmap (handles [1]));
     for (int round = 0; round < 3; round++) {
         gpb_request_t *request = gpb_request_execute ("add");
@@ -179,7 +179,7 @@ START_TEST (test_rented_memory_is_zeroed_written_computed_on_and_read)
     }
     gpb_test_actor_read (s_client, handles [2], 0, data, sizeof data);
     for (int at = 0; at < COUNT / 4; at++)
-        ck_assert (data [at] == (float)(at + at / 2));
+        ck_assert (data [at] == (float) (at + at / 2));
     for (int index = 0; index < 3; index++)
         gpb_test_actor_done (s_client, gpb_request_release (handles [index]));
     gpb_test_actor_await_available (s_client, baseline);
@@ -195,7 +195,7 @@ START_TEST (test_a_result_outlives_its_device)
     size_t size;
     const float *c = gpb_reply_result (reply, 0, &size);
     for (int index = 0; index < COUNT; index++)
-        ck_assert (c [index] == (float)(3 * index));
+        ck_assert (c [index] == (float) (3 * index));
     gpb_reply_destroy (&second);
     gpb_reply_destroy (&reply);
 }
@@ -218,7 +218,7 @@ START_TEST (test_results_in_a_clients_hand_are_never_written_again)
         size_t size;
         const unsigned char *result = gpb_reply_result (replies [index], 0, &size);
         for (size_t at = 0; at < size; at++)
-            ck_assert_uint_eq (result [at], (unsigned char)~index);
+            ck_assert_uint_eq (result [at], (unsigned char) ~index);
         gpb_reply_destroy (&replies [index]);
     }
     s_stop ();

@@ -113,8 +113,7 @@ START_TEST (test_what_is_no_rent_is_refused)
     s_start ("fake", NULL);
     gpb_test_actor_refused (s_client, gpb_request_rent (0, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE),
                             GPB_INVALID_ARGUMENT, "expected at least 1");
-    gpb_test_actor_refused (s_client, gpb_request_execute ("add"), GPB_UNIMPLEMENTED,
-                            "not served");
+    gpb_test_actor_refused (s_client, gpb_request_execute ("add"), GPB_UNIMPLEMENTED, "not served");
     ck_assert_uint_eq (s_stats ().rents, 0);
     s_stop ();
 }

@@ -31,10 +31,9 @@ static gpb_status_t
 s_build (gpb_context_t *context, const gpb_code_t *code, gpb_module_t **module_p,
          gpb_error_t *build_error)
 {
-    (void)context;
+    (void) context;
     if (strstr (code->data, "syntax error"))
-        return gpb_error_set (build_error, GPB_INVALID_ARGUMENT, "%s:1: that is wrong",
-                              code->name);
+        return gpb_error_set (build_error, GPB_INVALID_ARGUMENT, "%s:1: that is wrong", code->name);
     bool binary = code->kind == GPB_CODE_BINARY;
     s_seen.compiled += !binary;
     s_seen.loaded += binary;
@@ -52,7 +51,7 @@ s_build (gpb_context_t *context, const gpb_code_t *code, gpb_module_t **module_p
 static gpb_status_t
 s_binary (gpb_module_t *module, void **data_p, size_t *size_p, gpb_error_t *binary_error)
 {
-    (void)module;
+    (void) module;
     *size_p = 6;
     *data_p = gpb_strdup ("binary");
     return *data_p ? GPB_OK : gpb_error_set (binary_error, GPB_RESOURCE_EXHAUSTED, "out of memory");
@@ -61,7 +60,7 @@ s_binary (gpb_module_t *module, void **data_p, size_t *size_p, gpb_error_t *bina
 static void
 s_compiler (gpb_context_t *context, char *text, size_t size)
 {
-    (void)context;
+    (void) context;
     snprintf (text, size, "compiler 1");
 }
 
@@ -77,8 +76,8 @@ static gpb_status_t
 s_function (gpb_module_t *module, const char *entry, gpb_function_t **function_p,
             gpb_function_info_t *info, gpb_error_t *function_error)
 {
-    (void)entry;
-    (void)function_error;
+    (void) entry;
+    (void) function_error;
     *function_p = &module->function;
     memset (info, 0, sizeof *info);
     return GPB_OK;
@@ -215,12 +214,11 @@ START_TEST (test_a_replaced_kernel_stays_as_long_as_it_may_run)
 {
     memset (&s_seen, 0, sizeof s_seen);
     gpb_programs_t *programs = s_new ("none");
-    ck_assert_ok (
-        gpb_programs_register (programs, s_definition (""), "one", false, false, &error));
+    ck_assert_ok (gpb_programs_register (programs, s_definition (""), "one", false, false, &error));
     const gpb_program_t *one = gpb_programs_lookup (programs, "mine", &error);
-    ck_assert_refused (
-        gpb_programs_register (programs, s_definition (""), "two", false, false, &error),
-        GPB_ALREADY_EXISTS, "say replace");
+    ck_assert_refused (gpb_programs_register (programs, s_definition (""), "two", false, false,
+                                              &error),
+                       GPB_ALREADY_EXISTS, "say replace");
     //  A check alone changes nothing, and leaves nothing loaded.
     ck_assert_ok (gpb_programs_register (programs, s_definition (""), "two", true, true, &error));
     ck_assert_int_eq (s_seen.unloaded, 1);

@@ -106,8 +106,8 @@ START_TEST (test_a_buffer_is_its_owners_alone)
 {
     s_start (NULL);
     gpb_client_t *other = gpb_test_actor_client (GPB_TEST_ACTOR_INPROC);
-    uint64_t handle = s_rent (SIZE), mapped = gpb_test_actor_rent (s_client, SIZE, GPB_RENT_MAPPED,
-                                                                   GPB_RENT_READ_WRITE);
+    uint64_t handle = s_rent (SIZE),
+             mapped = gpb_test_actor_rent (s_client, SIZE, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE);
     const char *part = "is rented by this connection";
     gpb_test_actor_refused (other, gpb_request_read (handle, 0, 0), GPB_NOT_FOUND, part);
     gpb_test_actor_refused (other, gpb_request_write (handle, 0, "x", 1), GPB_NOT_FOUND, part);
@@ -320,8 +320,8 @@ START_TEST (test_a_rent_that_is_taken_back_keeps_nothing)
     uint64_t endless = gpb_test_actor_send (s_client, gpb_test_actor_scalar ("endless", 1));
     gpb_test_actor_await_in_flight (s_client, 1);
     //  The pool's zeroing waits behind the kernel.
-    uint64_t rent = gpb_test_actor_send (
-        s_client, gpb_request_rent (SIZE, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE));
+    uint64_t rent = gpb_test_actor_send (s_client, gpb_request_rent (SIZE, GPB_RENT_DEVICE,
+                                                                     GPB_RENT_READ_WRITE));
     gpb_test_actor_await_in_flight (s_client, 2);
     ck_assert_ok (gpb_client_cancel (s_client, rent, &error));
     ck_assert_int_eq (s_recv_status (rent), GPB_CANCELLED);
@@ -381,8 +381,7 @@ END_TEST
 START_TEST (test_a_mapped_buffer_is_not_for_kernels)
 {
     s_start (NULL);
-    uint64_t handle =
-        gpb_test_actor_rent (s_client, SIZE, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE);
+    uint64_t handle = gpb_test_actor_rent (s_client, SIZE, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE);
     gpb_reply_t *reply = gpb_test_actor_ok (s_client, gpb_request_map (handle));
     unsigned char *memory = gpb_reply_address (reply);
     ck_assert_ptr_nonnull (memory);

@@ -33,7 +33,7 @@ s_use (const gpb_shared_context_t *shared, unsigned stream, int fd)
     struct pollfd item = { fd, POLLIN, 0 };
     ck_assert_int_eq (poll (&item, 1, 20000), 1);
     uint64_t count;
-    ck_assert_int_eq (read (fd, &count, sizeof count), (int)sizeof count);
+    ck_assert_int_eq (read (fd, &count, sizeof count), (int) sizeof count);
     bool done = false;
     ck_assert_ok (shared->operations->query (event, &done, NULL, &error));
     ck_assert (done);

@@ -104,8 +104,8 @@ s_job_refuse (self_t *self, gpb_job_t *job, const gpb_error_t *error)
     s_job_free (self, job);
 }
 
-//  Answers before its work is done, which goes on: its payloads are still read, so they stay. What a
-//  rent comes to goes back, since nobody will ever know its handle.
+//  Answers before its work is done, which goes on: its payloads are still read, so they stay. What
+//  a rent comes to goes back, since nobody will ever know its handle.
 static void
 s_job_answer_early (self_t *self, gpb_job_t *job, const gpb_error_t *error)
 {
@@ -191,8 +191,8 @@ s_check_new (self_t *self, const gpb_call_t *call, gpb_error_t *error)
     return GPB_OK;
 }
 
-//  What a broker chooses a device by, a client that asks one directly may ask for too. Memory is the
-//  broker's to count, for those behind it.
+//  What a broker chooses a device by, a client that asks one directly may ask for too. Memory is
+//  the broker's to count, for those behind it.
 static gpb_status_t
 s_check_placement (self_t *self, const gpb_call_t *call, bool has_device, uint32_t device,
                    size_t require_count, char *const *require, uint64_t memory, gpb_error_t *error)
@@ -224,9 +224,10 @@ s_handle_execute (void *actor, gpb_call_t *call)
     if (status == GPB_OK)
         program = gpb_programs_lookup (self->programs, request->kernel, &error);
     if (program)
-        status = s_check_placement (
-            self, call, request->placement_case == GPB__V1__EXECUTE__PLACEMENT_DEVICE,
-            request->device, request->n_require, request->require, request->memory, &error);
+        status = s_check_placement (self, call,
+                                    request->placement_case == GPB__V1__EXECUTE__PLACEMENT_DEVICE,
+                                    request->device, request->n_require, request->require,
+                                    request->memory, &error);
     if (!program || status != GPB_OK) {
         gpb_call_refuse (self->service, call, &error);
         return;
@@ -395,10 +396,10 @@ s_handle_rent (void *actor, gpb_call_t *call)
     const Gpb__V1__Rent *request = call->request->rent;
     gpb_status_t status = s_check_new (self, call, &error);
     if (status == GPB_OK)
-        status = s_check_placement (self, call,
-                                    request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE,
-                                    request->device, request->n_require, request->require, 0,
-                                    &error);
+        status =
+            s_check_placement (self, call,
+                               request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE,
+                               request->device, request->n_require, request->require, 0, &error);
     if (status != GPB_OK) {
         gpb_call_refuse (self->service, call, &error);
         return;
@@ -754,8 +755,9 @@ static bool
 s_round (self_t *self)
 {
     gpb_router_t *router = gpb_service_router (self->service);
-    //  With all jobs taken, requests wait in the socket: backpressure for who asks without a broker.
-    //  The monitor and the leases are looked at while requests are read, so they wait as well.
+    //  With all jobs taken, requests wait in the socket: backpressure for who asks without a
+    //  broker. The monitor and the leases are looked at while requests are read, so they wait as
+    //  well.
     const bool has_room = self->free_jobs != NULL;
     const short reads = has_room ? ZMQ_POLLIN : 0;
     zmq_pollitem_t items [] = {

@@ -27,11 +27,11 @@ typedef struct {
 } gpb_block_t;
 
 typedef struct {
-    uint64_t in_use;          //  bytes taken and not yet back
-    uint64_t kept;            //  bytes free, in their classes
+    uint64_t in_use;           //  bytes taken and not yet back
+    uint64_t kept;             //  bytes free, in their classes
     uint64_t device_in_use;    //  of these, bytes that are the device's own memory: all kinds where
     uint64_t device_kept;      //  it shares the host's, else DEVICE alone
-    uint64_t hits, misses;    //  blocks taken from a class; from the driver
+    uint64_t hits, misses;     //  blocks taken from a class; from the driver
 } gpb_blocks_figures_t;
 
 //  Holds a reference to shared. NULL only when memory runs out.

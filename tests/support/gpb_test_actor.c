@@ -27,8 +27,7 @@ gpb_test_actor_config (const char *backend, const char *const *settings)
     ck_assert_ok (gpb_config_set (config, "cache_directory", "none", &error));
     ck_assert_ok (gpb_config_set (config, "backends", backend, &error));
     for (size_t index = 0; settings && settings [index]; index += 2)
-        ck_assert_ok (
-            gpb_config_set (config, settings [index], settings [index + 1], &error));
+        ck_assert_ok (gpb_config_set (config, settings [index], settings [index + 1], &error));
     return config;
 }
 
