@@ -32,9 +32,9 @@ s_build (gpb_context_t *context, const gpb_code_t *code, gpb_module_t **module_p
          gpb_error_t *build_error)
 {
     (void) context;
-    if (strstr (code->data, "syntax error"))
-        return gpb_error_set (build_error, GPB_INVALID_ARGUMENT, "%s:1: that is wrong", code->name);
     bool binary = code->kind == GPB_CODE_BINARY;
+    if (!binary && strstr (code->data, "syntax error"))
+        return gpb_error_set (build_error, GPB_INVALID_ARGUMENT, "%s:1: that is wrong", code->name);
     s_seen.compiled += !binary;
     s_seen.loaded += binary;
     s_seen.optimize = code->optimize;
