@@ -225,20 +225,9 @@ START_TEST (test_results_in_a_clients_hand_are_never_written_again)
 }
 END_TEST
 
-START_TEST (test_a_package_that_does_not_compile_is_said_in_the_compilers_words)
-{
-    s_start ();
-    for (int round = 0; round < 2; round++)
-        gpb_test_actor_refused (s_client, gpb_test_actor_scalar ("broken", 1),
-                                GPB_FAILED_PRECONDITION, "broken.c:");
-    s_stop ();
-}
-END_TEST
-
 GPB_TEST_MAIN ("payloads in place", 60, test_a_large_payload_is_not_copied,
                test_a_payload_that_is_not_aligned_is_copied_once,
                test_what_goes_in_and_out_leaves_the_clients_memory_alone,
                test_rented_memory_is_zeroed_written_computed_on_and_read,
                test_a_result_outlives_its_device,
-               test_results_in_a_clients_hand_are_never_written_again,
-               test_a_package_that_does_not_compile_is_said_in_the_compilers_words)
+               test_results_in_a_clients_hand_are_never_written_again)

@@ -3,9 +3,7 @@
 
 #include "gpb_test.h"
 
-#include "gpb_clock.h"
 #include "gpb_test_actor.h"
-#include "gpb_test_device.h"
 
 #define SIZE 4096
 
@@ -253,7 +251,7 @@ START_TEST (test_a_release_waits_for_work_in_flight)
     gpb_test_actor_refused (s_client, gpb_request_read (handle, 0, 0), GPB_NOT_FOUND, "");
     ck_assert_uint_eq (gpb_test_actor_available (s_client), s_baseline - SIZE);
     ck_assert_uint_eq (gpb_test_actor_in_flight (s_client), 2);
-    gpb_test_fake_let_go ();
+    gpb_test_actor_let_go (s_client);
     ck_assert_int_eq (s_recv_status (use), GPB_OK);
     ck_assert_int_eq (s_recv_status (release), GPB_OK);
     ck_assert_uint_eq (gpb_test_actor_available (s_client), s_baseline);
@@ -270,7 +268,7 @@ START_TEST (test_a_release_that_comes_too_late_releases_all_the_same)
     gpb_test_actor_await_in_flight (s_client, 2);
     ck_assert_ok (gpb_client_cancel (s_client, release, &error));
     ck_assert_int_eq (s_recv_status (release), GPB_CANCELLED);
-    gpb_test_fake_let_go ();
+    gpb_test_actor_let_go (s_client);
     ck_assert_int_eq (s_recv_status (use), GPB_OK);
     gpb_test_actor_await_in_flight (s_client, 0);
     ck_assert_uint_eq (gpb_test_actor_available (s_client), s_baseline);
@@ -298,8 +296,7 @@ START_TEST (test_clients_that_leave_give_everything_back)
         //  inproc), and the kernel goes on.
         gpb_test_actor_in_flight (s_client);
         ck_assert_uint_eq (gpb_test_actor_in_flight (s_client), 2);
-        gpb_test_fake_let_go ();
-        gpb_test_actor_await_in_flight (s_client, 0);
+        gpb_test_actor_let_go (s_client);
         gpb_test_actor_await_available (s_client, s_baseline);
     }
     gpb_reply_t *reply = gpb_test_actor_ok (s_client, gpb_request_stats ());
@@ -325,7 +322,7 @@ START_TEST (test_a_rent_that_is_taken_back_keeps_nothing)
     gpb_test_actor_await_in_flight (s_client, 2);
     ck_assert_ok (gpb_client_cancel (s_client, rent, &error));
     ck_assert_int_eq (s_recv_status (rent), GPB_CANCELLED);
-    gpb_test_fake_let_go ();
+    gpb_test_actor_let_go (s_client);
     ck_assert_int_eq (s_recv_status (endless), GPB_OK);
     gpb_test_actor_await_in_flight (s_client, 0);
     gpb_test_actor_await_available (s_client, s_baseline);
@@ -406,7 +403,7 @@ START_TEST (test_a_mapped_buffer_is_not_for_kernels)
     //  Nor may it be mapped while a kernel uses it.
     uint64_t use = gpb_test_actor_send (s_client, s_endless_use (handle));
     gpb_test_actor_refused (s_client, gpb_request_map (handle), refused, "1 requests in flight");
-    gpb_test_fake_let_go ();
+    gpb_test_actor_let_go (s_client);
     ck_assert_int_eq (s_recv_status (use), GPB_OK);
     gpb_test_actor_done (s_client, gpb_request_map (handle));
     //  What is mapped can be released, by its owner's word or its leaving.

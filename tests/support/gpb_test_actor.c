@@ -9,6 +9,7 @@
 #include "gpb_pool.h"
 #include "gpb_service.h"
 #include "gpb_test.h"
+#include "gpb_test_device.h"
 
 #include <inttypes.h>
 
@@ -202,6 +203,17 @@ gpb_test_actor_await_in_flight (gpb_client_t *client, uint64_t count)
                        "%" PRIu64 " requests are in flight instead of %" PRIu64, in_flight, count);
         zmq_poll (NULL, 0, PAUSE_MS);
     }
+}
+
+void
+gpb_test_actor_let_go (gpb_client_t *client)
+{
+    uint64_t end_ns = gpb_clock_ns () + PATIENCE_MS * GPB_NS_PER_MS;
+    do {
+        ck_assert_msg (gpb_clock_ns () < end_ns, "what is in flight does not end");
+        gpb_test_fake_let_go ();
+        zmq_poll (NULL, 0, PAUSE_MS);
+    } while (gpb_test_actor_in_flight (client) > 0);
 }
 
 gpb_request_t *

@@ -68,6 +68,10 @@ uint64_t gpb_test_actor_in_flight (gpb_client_t *client);
 void gpb_test_actor_await_available (gpb_client_t *client, uint64_t size);
 void gpb_test_actor_await_in_flight (gpb_client_t *client, uint64_t count);
 
+//  Ends the fake backend's endless kernels, also those that have not begun, until a device has
+//  nothing in flight.
+void gpb_test_actor_let_go (gpb_client_t *client);
+
 //  An execute request of one scalar: endless, fails, loses, sleeps.
 gpb_request_t *gpb_test_actor_scalar (const char *kernel, int32_t value);
 
