@@ -57,7 +57,6 @@ s_introduce (self_t *self, unsigned index, gpb_error_t *error)
         told = gpb_pipe_ask (self->broker, (const char *[]){ "DEVICE", number, text, NULL }, error);
     else {
         const char *reason = text ? text : "interrupted";
-        gpb_log (self->config, GPB_LOG_WARNING, "device %u is lost: %s", index, reason);
         zactor_destroy (&self->devices [index]);
         told = gpb_pipe_ask (self->broker, (const char *[]){ "LOST", number, reason, NULL }, error);
     }

@@ -495,6 +495,15 @@ static const gpb_handler_t s_handlers [] = {
 //  ---------------------------------------------------------------------------------------------------------
 //  Commands of the node
 
+static void
+s_lose_device (self_t *self, unsigned index, const char *reason)
+{
+    gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
+    device->state = GPB_DEVICE_LOST;
+    snprintf (device->reason, sizeof device->reason, "%s", reason);
+    gpb_log (self->config, GPB_LOG_WARNING, "device %u is lost: %s", index, reason);
+}
+
 static gpb_status_t
 s_command_device (self_t *self, unsigned index, const char *endpoint, gpb_error_t *error)
 {
@@ -515,8 +524,11 @@ s_command_device (self_t *self, unsigned index, const char *endpoint, gpb_error_
     zmq_pollitem_t item = { zsock_resolve (dealer), 0, ZMQ_POLLIN, 0 };
     zmq_poll (&item, 1, DEVICE_ANSWER_MS);
     s_recv_from_device (self, index);
-    if (gpb_placement_device (self->placement, index)->state != GPB_DEVICE_READY)
-        return gpb_error_set (error, GPB_UNAVAILABLE, "device %u did not say what it is", index);
+    //  One that says nothing is lost; the node serves the others.
+    if (gpb_placement_device (self->placement, index)->state != GPB_DEVICE_READY) {
+        zsock_destroy (&self->dealers [index]);
+        s_lose_device (self, index, "it did not say what it is");
+    }
     return GPB_OK;
 }
 
@@ -539,8 +551,7 @@ s_command (void *actor, char **words, size_t count, gpb_error_t *error)
                               words [1], gpb_placement_devices (self->placement));
     if (is_device)
         return s_command_device (self, (unsigned) index, words [2], error);
-    device->state = GPB_DEVICE_LOST;
-    snprintf (device->reason, sizeof device->reason, "%s", words [2]);
+    s_lose_device (self, (unsigned) index, words [2]);
     return gpb_error_set (error, GPB_OK, "%s", "");
 }
 

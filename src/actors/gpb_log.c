@@ -8,7 +8,8 @@
 #include <pthread.h>
 #include <stdarg.h>
 
-#define LINE_SIZE 2048    //  bytes; a longer line is cut
+//  Bytes; a longer line is cut here, since zsys cuts it at 1023 with the date in front of it.
+#define LINE_SIZE 1000
 
 //  CZMQ 4.2.1 formats the time with localtime (), whose memory all threads share (zsys.c, s_log),
 //  so that our own threads take turns.
