@@ -145,12 +145,13 @@ START_TEST (test_latencies_are_told_in_nanoseconds_by_nearest_rank)
 END_TEST
 
 static gpb_service_t *s_service;
+static gpb_hello_t s_packed;
 
 static void
 s_hello (void *self, gpb_call_t *call)
 {
     (void) self;
-    gpb_answer_hello (s_service, call, "node-3", 4096);
+    gpb_answer_hello (&s_packed, s_service, call, "node-3", 4096);
 }
 
 static const gpb_handler_t s_handlers [] = { { GPB__V1__REQUEST__BODY_HELLO, s_hello } };
@@ -199,6 +200,7 @@ START_TEST (test_a_hello_is_answered_where_the_versions_meet)
         ck_assert_uint_gt (reply->hello->max_inline_size, 0);
     }
     gpb_test_peer_close (&peer);
+    gpb_hello_clear (&s_packed);
     gpb_service_destroy (&s_service, 0);
     gpb_config_destroy (&config);
 }

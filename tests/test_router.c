@@ -158,7 +158,7 @@ s_expect_answer (zsock_t *dealer)
 static int
 s_fd_of_message (void)
 {
-    return s_message.fd;
+    return gpb_message_fd (&s_message);
 }
 
 static unsigned

@@ -14,6 +14,7 @@
 static gpb_error_t error;
 static gpb_config_t *s_config;
 static gpb_service_t *s_service;
+static gpb_hello_t s_packed;
 static gpb_test_peer_t s_peer;
 static gpb_call_t s_call;    //  what the handler saw last; its pointers are gone
 static unsigned s_calls;
@@ -24,7 +25,7 @@ s_handle_hello (void *self, gpb_call_t *call)
     ck_assert_ptr_eq (self, &s_calls);
     s_call = *call;
     s_calls++;
-    gpb_answer_hello (s_service, call, "node", 4096);
+    gpb_answer_hello (&s_packed, s_service, call, "node", 4096);
 }
 
 //  Answers nothing: the test does.
@@ -94,6 +95,7 @@ static void
 s_close (void)
 {
     gpb_test_peer_close (&s_peer);
+    gpb_hello_clear (&s_packed);
     gpb_service_destroy (&s_service, 0);
     ck_assert_ptr_null (s_service);
     gpb_config_destroy (&s_config);

@@ -55,6 +55,7 @@ typedef struct {
     char **notices;    //  ends in NULL
     size_t notices_count;
     char *node;
+    gpb_hello_t hello;
     uint64_t started_ns;
     uint64_t next_figures_ns;    //  when devices are asked next
 } self_t;
@@ -460,7 +461,7 @@ static void
 s_handle_hello (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
-    gpb_answer_hello (self->service, call, self->node,
+    gpb_answer_hello (&self->hello, self->service, call, self->node,
                       gpb_config_number (self->config, "max_frame_size"));
 }
 
@@ -727,6 +728,7 @@ s_stop (self_t *self)
     for (size_t index = 0; index < self->notices_count; index++)
         gpb_free (self->notices [index]);
     gpb_free (self->notices);
+    gpb_hello_clear (&self->hello);
     gpb_free (self->node);
     gpb_config_destroy (&self->config);
 }

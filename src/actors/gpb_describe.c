@@ -171,22 +171,9 @@ gpb_describe_latency (Gpb__V1__Latency *message, const gpb_histogram_t *histogra
     message->max_ns = histogram->max_ns;
 }
 
-void
-gpb_answer_hello (gpb_service_t *service, gpb_call_t *call, const char *node,
-                  uint64_t max_frame_size)
+static gpb_status_t
+s_pack_hello (gpb_hello_t *self, const char *node, uint64_t max_frame_size, gpb_error_t *error)
 {
-    const Gpb__V1__Hello *hello = call->request->hello;
-    bool says = hello->oldest_version || hello->newest_version;
-    if (says
-        && (hello->oldest_version > GPB_PROTOCOL_VERSION
-            || hello->newest_version < GPB_PROTOCOL_VERSION))
-    {
-        gpb_error_t error;
-        gpb_error_set (&error, GPB_UNIMPLEMENTED, "versions %u to %u: this node speaks version %d",
-                       hello->oldest_version, hello->newest_version, GPB_PROTOCOL_VERSION);
-        gpb_call_refuse (service, call, &error);
-        return;
-    }
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
     Gpb__V1__HelloReply body = GPB__V1__HELLO_REPLY__INIT;
     body.version = GPB_PROTOCOL_VERSION;
@@ -195,7 +182,41 @@ gpb_answer_hello (gpb_service_t *service, gpb_call_t *call, const char *node,
     body.max_frame_size = max_frame_size;
     body.max_frames = GPB_PAYLOADS_MAX;
     body.max_inline_size = GPB_INLINE_MAX_SIZE;
+    reply.version = GPB_PROTOCOL_VERSION;
     reply.body_case = GPB__V1__REPLY__BODY_HELLO;
     reply.hello = &body;
-    gpb_call_reply (service, call, &reply);
+    zmq_msg_init (&self->header);
+    gpb_status_t status = gpb_codec_pack (&reply.base, &self->header, error);
+    self->is_packed = status == GPB_OK;
+    return status;
+}
+
+void
+gpb_hello_clear (gpb_hello_t *self)
+{
+    if (self->is_packed)
+        zmq_msg_close (&self->header);
+    self->is_packed = false;
+}
+
+void
+gpb_answer_hello (gpb_hello_t *self, gpb_service_t *service, gpb_call_t *call, const char *node,
+                  uint64_t max_frame_size)
+{
+    const Gpb__V1__Hello *hello = call->request->hello;
+    gpb_error_t error;
+    bool says = hello->oldest_version || hello->newest_version;
+    if (says
+        && (hello->oldest_version > GPB_PROTOCOL_VERSION
+            || hello->newest_version < GPB_PROTOCOL_VERSION))
+    {
+        gpb_error_set (&error, GPB_UNIMPLEMENTED, "versions %u to %u: this node speaks version %d",
+                       hello->oldest_version, hello->newest_version, GPB_PROTOCOL_VERSION);
+        gpb_call_refuse (service, call, &error);
+        return;
+    }
+    if (self->is_packed || s_pack_hello (self, node, max_frame_size, &error) == GPB_OK)
+        gpb_call_reply_packed (service, call, &self->header);
+    else
+        gpb_call_refuse (service, call, &error);
 }

@@ -37,9 +37,19 @@ void gpb_describe_kernel (gpb_described_kernel_t *self, const gpb_kernel_t *kern
 //  Answers a request for kernels from a set of packages.
 void gpb_answer_kernels (gpb_service_t *service, gpb_call_t *call, gpb_kernels_t *kernels);
 
-//  Answers a hello: what this end speaks, in the range that the client speaks.
-void gpb_answer_hello (gpb_service_t *service, gpb_call_t *call, const char *node,
-                       uint64_t max_frame_size);
+//  What this end says to a hello: always the same but for the id, so it is packed once. Zeros are
+//  none yet.
+typedef struct {
+    zmq_msg_t header;
+    bool is_packed;
+} gpb_hello_t;
+
+void gpb_hello_clear (gpb_hello_t *self);
+
+//  Answers a hello: what this end speaks, in the range that the client speaks. node and
+//  max_frame_size are the same for all calls with one self.
+void gpb_answer_hello (gpb_hello_t *self, gpb_service_t *service, gpb_call_t *call,
+                       const char *node, uint64_t max_frame_size);
 
 //  The other way round: what a device's own message says it is.
 void gpb_describe_read (gpb_device_info_t *info, char *backend, size_t backend_size,

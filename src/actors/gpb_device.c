@@ -40,6 +40,7 @@ typedef struct {
     gpb_shared_context_t *shared;
     gpb_workshop_t workshop;
     char *node;    //  the node's name, for replies
+    gpb_hello_t hello;
 
     gpb_programs_t *programs;    //  kernels, compiled for this device
     gpb_rentals_t *rentals;      //  and the pool behind them
@@ -503,7 +504,7 @@ static void
 s_handle_hello (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
-    gpb_answer_hello (self->service, call, self->node,
+    gpb_answer_hello (&self->hello, self->service, call, self->node,
                       gpb_config_number (self->config, "max_frame_size"));
 }
 
@@ -700,6 +701,7 @@ s_stop (self_t *self)
                  self->shared->index);
         gpb_rentals_abandon (&self->rentals);
         gpb_shared_context_abandon (&self->shared);
+        gpb_hello_clear (&self->hello);
         gpb_free (self->node);
         gpb_config_destroy (&self->config);
         return;
@@ -710,6 +712,7 @@ s_stop (self_t *self)
     gpb_programs_destroy (&self->programs);
     if (self->shared)
         gpb_shared_context_release (&self->shared);
+    gpb_hello_clear (&self->hello);
     gpb_free (self->node);
     gpb_config_destroy (&self->config);
 }

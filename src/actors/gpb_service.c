@@ -245,6 +245,18 @@ gpb_call_reply (gpb_service_t *self, gpb_call_t *call, Gpb__V1__Reply *reply)
 }
 
 void
+gpb_call_reply_packed (gpb_service_t *self, gpb_call_t *call, const zmq_msg_t *header)
+{
+    zmq_msg_t *reply = &call->message->header;
+    gpb_error_t error;
+    zmq_msg_copy (reply, (zmq_msg_t *) header);
+    if (gpb_codec_append (reply, GPB_REPLY_ID, call->request->id, &error) != GPB_OK)
+        gpb_call_refuse (self, call, &error);
+    else
+        gpb_router_send (self->router, call->connection, call->message);
+}
+
+void
 gpb_call_done (gpb_service_t *self, gpb_call_t *call)
 {
     //  A reply's body has its request's number, and all bodies that say nothing are of one type.
@@ -271,7 +283,8 @@ gpb_node_name (const gpb_config_t *config)
 {
     const char *name = gpb_config_string (config, "name");
     char host [256] = "";
-    if (!name [0] && gethostname (host, sizeof host - 1) == 0)
+    if (!name [0] && gethostname (host, sizeof host - 1) == 0
+        && gpb_codec_text_ok (host, strlen (host)))
         name = host;
     return gpb_strdup (name);
 }

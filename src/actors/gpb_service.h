@@ -86,6 +86,9 @@ void gpb_call_refuse_until (gpb_service_t *self, gpb_call_t *call, uint32_t retr
                             const gpb_error_t *error);
 void gpb_call_reply (gpb_service_t *self, gpb_call_t *call, Gpb__V1__Reply *reply);
 
+//  Answers with a header that was packed before, without an id; it stays the caller's.
+void gpb_call_reply_packed (gpb_service_t *self, gpb_call_t *call, const zmq_msg_t *header);
+
 //  Answers OK to a request whose reply says no more than that (goodbye, release, copy,
 //  register_kernel, cancel, unmap).
 void gpb_call_done (gpb_service_t *self, gpb_call_t *call);

@@ -26,6 +26,7 @@
 #define S_ALIGNMENT 16
 #define S_DEPTH_MAX 8       //  nested messages; the schema has 5 (a reply's device's latencies)
 #define S_APPEND_ROOM 64    //  bytes that gpb_codec_append finds free in a full header
+#define S_SHORT_SIZE 1024   //  bytes of a header that is packed in one go
 #define STATUS_FIELD 3      //  of a reply
 #define S_BODY_FIRST_FIELD 16    //  bodies of both headers start here
 
@@ -212,9 +213,11 @@ s_walk (unsigned char *bytes, size_t size, const ProtobufCMessageDescriptor *des
         if (!s_read_field (bytes, stack [depth].end, &at, &field))
             return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                                   "the header is no protobuf message from byte %zu on", at);
+        if (field.wire_type != 2)
+            continue;
         const ProtobufCFieldDescriptor *known =
             protobuf_c_message_descriptor_get_field (stack [depth].descriptor, field.field);
-        if (!known || field.wire_type != 2)
+        if (!known)
             continue;
         if (known->type == PROTOBUF_C_TYPE_MESSAGE) {
             if (depth + 1 == S_DEPTH_MAX)
@@ -401,10 +404,48 @@ gpb_codec_reply (gpb_codec_t *self, const zmq_msg_t *header, gpb_error_t *error)
                                         error);
 }
 
+//  What is packed stands here until its size is known: most headers fit.
+typedef struct {
+    ProtobufCBuffer base;
+    size_t size;    //  also of what did not fit
+    unsigned char bytes [S_SHORT_SIZE];
+} s_short_t;
+
+static void
+s_short_append (ProtobufCBuffer *base, size_t size, const uint8_t *data)
+{
+    s_short_t *self = (s_short_t *) base;
+    if (size <= S_SHORT_SIZE && self->size <= S_SHORT_SIZE - size)
+        memcpy (self->bytes + self->size, data, size);
+    self->size += size;
+}
+
+//  Text that came from a driver, a compiler or a system stands in these replies alone: what a
+//  request says, and the node's name, have been looked at when they were set.
+static bool
+s_has_foreign_text (const ProtobufCMessage *message)
+{
+    if (message->descriptor != &gpb__v1__reply__descriptor)
+        return message->descriptor != &gpb__v1__request__descriptor;
+    const Gpb__V1__Reply *reply = (const Gpb__V1__Reply *) message;
+    switch (reply->body_case) {
+    case GPB__V1__REPLY__BODY_DEVICES:
+    case GPB__V1__REPLY__BODY_KERNELS:
+    case GPB__V1__REPLY__BODY_STATS:
+    case GPB__V1__REPLY__BODY_HEALTH: return true;
+    default: return reply->message && reply->message [0];
+    }
+}
+
 gpb_status_t
 gpb_codec_pack (const ProtobufCMessage *message, zmq_msg_t *frame, gpb_error_t *error)
 {
-    size_t size = protobuf_c_message_get_packed_size (message);
+    //  Not initialised as a whole: its bytes are written before they are read.
+    s_short_t buffer;
+    buffer.base.append = s_short_append;
+    buffer.size = 0;
+    protobuf_c_message_pack_to_buffer (message, &buffer.base);
+    size_t size = buffer.size;
     if (size > GPB_HEADER_MAX_SIZE - S_APPEND_ROOM)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
                               "a header of %zu bytes: at most %d fit into one", size,
@@ -414,8 +455,13 @@ gpb_codec_pack (const ProtobufCMessage *message, zmq_msg_t *frame, gpb_error_t *
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a header of %zu bytes",
                               size);
     unsigned char *bytes = zmq_msg_data (&packed);
-    protobuf_c_message_pack (message, bytes);
-    gpb_status_t status = s_walk (bytes, size, message->descriptor, s_mend_value, NULL, error);
+    if (size <= S_SHORT_SIZE)
+        memcpy (bytes, buffer.bytes, size);
+    else
+        protobuf_c_message_pack (message, bytes);
+    gpb_status_t status = GPB_OK;
+    if (s_has_foreign_text (message))
+        status = s_walk (bytes, size, message->descriptor, s_mend_value, NULL, error);
     if (status == GPB_OK)
         zmq_msg_move (frame, &packed);
     zmq_msg_close (&packed);

@@ -16,6 +16,9 @@
 #include "gpb_message.h"
 
 #include <errno.h>
+#include <stdbool.h>
+
+#define FD_UNKNOWN (-2)    //  nobody has asked yet: libzmq makes a text of it, and we a number
 
 void
 gpb_message_init (gpb_message_t *self)
@@ -129,16 +132,15 @@ gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *error)
                                   zmq_strerror (reason));
         }
         more = zmq_msg_more (&frame);
-        //  Of the last frame: ROUTER's own first one has lost its properties where the socket was
-        //  polled before (libzmq 4.3.4, router_t::xhas_in).
-        if (!more)
-            self->fd = zmq_msg_get (&frame, ZMQ_SRCFD);
         if (place == S_ENVELOPE)
             place = s_take_envelope (self, &frame, error);
         else if (place == S_HEADER)
             place = s_take_header (self, &frame, error);
         else if (place == S_PAYLOADS)
             place = s_take_payload (self, &frame, error);
+        //  What is refused keeps no frame that could be asked later.
+        if (!more)
+            self->fd = place == S_PAYLOADS ? FD_UNKNOWN : zmq_msg_get (&frame, ZMQ_SRCFD);
     }
     zmq_msg_close (&frame);
     switch (place) {
@@ -153,24 +155,25 @@ gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *error)
     }
 }
 
-//  Sends a copy, which shares the content of all but the smallest frames, so that the message is
-//  whole where a later frame fails.
+int
+gpb_message_fd (gpb_message_t *self)
+{
+    //  Of the last frame: ROUTER's own first one has lost its properties where the socket was polled
+    //  before (libzmq 4.3.4, router_t::xhas_in).
+    if (self->fd == FD_UNKNOWN)
+        self->fd = zmq_msg_get (self->payloads_count ? &self->payloads [self->payloads_count - 1]
+                                                     : &self->header,
+                                ZMQ_SRCFD);
+    return self->fd;
+}
+
 static int
 s_send_frame (zmq_msg_t *frame, void *socket, int more)
 {
-    zmq_msg_t copy;
-    zmq_msg_init (&copy);
-    if (frame && zmq_msg_copy (&copy, frame) < 0)
-        return -1;
     int rc;
     do
-        rc = zmq_msg_send (&copy, socket, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0));
+        rc = zmq_msg_send (frame, socket, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0));
     while (rc < 0 && errno == EINTR);
-    if (rc < 0) {
-        int reason = errno;
-        zmq_msg_close (&copy);
-        errno = reason;
-    }
     return rc;
 }
 
@@ -181,12 +184,15 @@ gpb_message_send (gpb_message_t *self, void *socket, gpb_error_t *error)
     //  socket that was left in the middle of a message would swallow the start of the next one.
     size_t count = self->envelope_count + 2 + self->payloads_count;
     int failed = 0;
+    bool was_begun = false;
+    zmq_msg_t delimiter;
+    zmq_msg_init (&delimiter);
     for (size_t index = 0; index < count; index++) {
         zmq_msg_t *frame;
         if (index < self->envelope_count)
             frame = &self->envelope [index];
         else if (index == self->envelope_count)
-            frame = NULL;
+            frame = &delimiter;
         else if (index == self->envelope_count + 1)
             frame = &self->header;
         else
@@ -196,9 +202,12 @@ gpb_message_send (gpb_message_t *self, void *socket, gpb_error_t *error)
             failed = index == 0 ? errno : EHOSTUNREACH;
         if (failed && index == 0)
             break;
+        was_begun = true;
     }
+    if (was_begun)
+        gpb_message_clear (self);
     switch (failed) {
-    case 0: gpb_message_clear (self); return GPB_OK;
+    case 0: return GPB_OK;
     case EAGAIN:
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "too many messages wait to be sent");
     case EHOSTUNREACH:

@@ -30,7 +30,7 @@
 typedef struct {
     size_t envelope_count;
     size_t payloads_count;
-    int fd;    //  of the connection that it was received from; -1: a peer in this process
+    int fd;    //  gpb_message_fd's
     zmq_msg_t header;
     zmq_msg_t envelope [GPB_ENVELOPE_MAX];
     zmq_msg_t payloads [GPB_PAYLOADS_MAX];
@@ -48,10 +48,13 @@ void gpb_message_clear (gpb_message_t *self);
 //  sender can be told, and nothing else.
 gpb_status_t gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *error);
 
-//  Sends all frames, with the empty one behind the envelope; never waits. Content is shared, never
-//  copied (but for frames of up to 33 bytes). OK: self is empty. Else
-//  self is whole, and the status is RESOURCE_EXHAUSTED (the high-water mark), UNAVAILABLE (nobody
-//  there) or INTERNAL.
+//  The descriptor of the connection that it was received from; -1: a peer in this process. To be
+//  asked before anything is moved out of it.
+int gpb_message_fd (gpb_message_t *self);
+
+//  Sends all frames, with the empty one behind the envelope; never waits, copies nothing. OK: self
+//  is empty. RESOURCE_EXHAUSTED (the high-water mark), UNAVAILABLE (nobody there) or INTERNAL: self
+//  is whole; or it is empty, where the peer went in the middle of the message (UNAVAILABLE).
 gpb_status_t gpb_message_send (gpb_message_t *self, void *socket, gpb_error_t *error);
 
 //  Takes over all frames of source.

@@ -234,10 +234,10 @@ static s_peer_t *
 s_peer_of (gpb_router_t *self, gpb_message_t *message)
 {
     zmq_msg_t *identity = &message->envelope [0];
-    int fd = message->fd;
     s_peer_t *peer = s_peer_lookup (self, identity);
     if (peer && !peer->chosen)
         return peer;
+    int fd = gpb_message_fd (message);
 
     //  A peer that chose its identity may have left and come back, with the same descriptor too:
     //  only the events tell.
