@@ -146,12 +146,13 @@ END_TEST
 
 static gpb_service_t *s_service;
 static gpb_hello_t s_packed;
+static gpb_config_t *s_config;
 
 static void
 s_hello (void *self, gpb_call_t *call)
 {
     (void) self;
-    gpb_answer_hello (&s_packed, s_service, call, "node-3", 4096);
+    gpb_answer_hello (&s_packed, s_service, call, "node-3", s_config);
 }
 
 static const gpb_handler_t s_handlers [] = { { GPB__V1__REQUEST__BODY_HELLO, s_hello } };
@@ -169,8 +170,9 @@ START_TEST (test_a_hello_is_answered_where_the_versions_meet)
         { GPB_PROTOCOL_VERSION + 1, GPB_PROTOCOL_VERSION + 5, GPB_UNIMPLEMENTED },
         { GPB_PROTOCOL_VERSION, GPB_PROTOCOL_VERSION - 1, GPB_UNIMPLEMENTED },
     };
-    gpb_config_t *config = gpb_config_new ();
-    s_service = gpb_service_new (config, s_handlers, 1, NULL, &error);
+    s_config = gpb_config_new ();
+    ck_assert_ok (gpb_config_set (s_config, "max_frame_size", "70000", &error));
+    s_service = gpb_service_new (s_config, s_handlers, 1, NULL, &error);
     ck_assert_ptr_nonnull (s_service);
     char bound [64];
     ck_assert_ok (gpb_router_bind (gpb_service_router (s_service), "inproc://hello", bound,
@@ -195,14 +197,14 @@ START_TEST (test_a_hello_is_answered_where_the_versions_meet)
         ck_assert_uint_eq (reply->hello->version, GPB_PROTOCOL_VERSION);
         ck_assert_str_eq (reply->hello->node, "node-3");
         ck_assert_uint_gt (strlen (reply->hello->release), 0);
-        ck_assert_uint_eq (reply->hello->max_frame_size, 4096);
+        ck_assert_uint_eq (reply->hello->max_frame_size, 70000);
         ck_assert_uint_gt (reply->hello->max_frames, 0);
         ck_assert_uint_gt (reply->hello->max_inline_size, 0);
     }
     gpb_test_peer_close (&peer);
     gpb_hello_clear (&s_packed);
     gpb_service_destroy (&s_service, 0);
-    gpb_config_destroy (&config);
+    gpb_config_destroy (&s_config);
 }
 END_TEST
 

@@ -25,7 +25,7 @@ s_handle_hello (void *self, gpb_call_t *call)
     ck_assert_ptr_eq (self, &s_calls);
     s_call = *call;
     s_calls++;
-    gpb_answer_hello (&s_packed, s_service, call, "node", 4096);
+    gpb_answer_hello (&s_packed, s_service, call, "node", s_config);
 }
 
 //  Answers nothing: the test does.

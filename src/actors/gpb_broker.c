@@ -36,6 +36,7 @@
 #define FIGURES_NS GPB_NS_PER_S    //  between two questions to a device about its figures
 #define DEVICE_ANSWER_MS 10000     //  for a device that has just started to say what it is
 #define STOP_LINGER_MS 1000        //  for the last answers to leave over tcp
+#define AGING_LOOKS 16             //  at what has waited long, in the time that is long
 #define ATTEMPTS_MAX 4             //  of one request: what fails on four devices is at fault itself
 
 typedef struct {
@@ -58,6 +59,7 @@ typedef struct {
     gpb_hello_t hello;
     uint64_t started_ns;
     uint64_t next_figures_ns;    //  when devices are asked next
+    uint64_t next_aging_ns;      //  when what has waited long is looked for next
 } self_t;
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -461,8 +463,7 @@ static void
 s_handle_hello (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
-    gpb_answer_hello (&self->hello, self->service, call, self->node,
-                      gpb_config_number (self->config, "max_frame_size"));
+    gpb_answer_hello (&self->hello, self->service, call, self->node, self->config);
 }
 
 static void
@@ -657,7 +658,11 @@ s_check_time (self_t *self)
 {
     uint64_t now_ns = gpb_clock_ns ();
     s_expire (self, now_ns);
-    gpb_placement_age (self->placement, now_ns);
+    if (now_ns >= self->next_aging_ns) {
+        const gpb_placement_options_t *options = gpb_placement_options (self->placement);
+        gpb_placement_age (self->placement, now_ns);
+        self->next_aging_ns = now_ns + options->aging_ns / AGING_LOOKS;
+    }
     if (now_ns >= self->next_figures_ns) {
         for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
             if (gpb_executors_has (&self->executors, device))

@@ -172,14 +172,14 @@ gpb_describe_latency (Gpb__V1__Latency *message, const gpb_histogram_t *histogra
 }
 
 static gpb_status_t
-s_pack_hello (gpb_hello_t *self, const char *node, uint64_t max_frame_size, gpb_error_t *error)
+s_pack_hello (gpb_hello_t *self, const char *node, const gpb_config_t *config, gpb_error_t *error)
 {
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
     Gpb__V1__HelloReply body = GPB__V1__HELLO_REPLY__INIT;
     body.version = GPB_PROTOCOL_VERSION;
     body.node = (char *) node;
     body.release = (char *) PACKAGE_VERSION;
-    body.max_frame_size = max_frame_size;
+    body.max_frame_size = gpb_config_number (config, "max_frame_size");
     body.max_frames = GPB_PAYLOADS_MAX;
     body.max_inline_size = GPB_INLINE_MAX_SIZE;
     reply.version = GPB_PROTOCOL_VERSION;
@@ -201,7 +201,7 @@ gpb_hello_clear (gpb_hello_t *self)
 
 void
 gpb_answer_hello (gpb_hello_t *self, gpb_service_t *service, gpb_call_t *call, const char *node,
-                  uint64_t max_frame_size)
+                  const gpb_config_t *config)
 {
     const Gpb__V1__Hello *hello = call->request->hello;
     gpb_error_t error;
@@ -215,7 +215,7 @@ gpb_answer_hello (gpb_hello_t *self, gpb_service_t *service, gpb_call_t *call, c
         gpb_call_refuse (service, call, &error);
         return;
     }
-    if (self->is_packed || s_pack_hello (self, node, max_frame_size, &error) == GPB_OK)
+    if (self->is_packed || s_pack_hello (self, node, config, &error) == GPB_OK)
         gpb_call_reply_packed (service, call, &self->header);
     else
         gpb_call_refuse (service, call, &error);

@@ -46,10 +46,10 @@ typedef struct {
 
 void gpb_hello_clear (gpb_hello_t *self);
 
-//  Answers a hello: what this end speaks, in the range that the client speaks. node and
-//  max_frame_size are the same for all calls with one self.
+//  Answers a hello: what this end speaks, in the range that the client speaks. node and config are
+//  the same for all calls with one self.
 void gpb_answer_hello (gpb_hello_t *self, gpb_service_t *service, gpb_call_t *call,
-                       const char *node, uint64_t max_frame_size);
+                       const char *node, const gpb_config_t *config);
 
 //  The other way round: what a device's own message says it is.
 void gpb_describe_read (gpb_device_info_t *info, char *backend, size_t backend_size,

@@ -504,8 +504,7 @@ static void
 s_handle_hello (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
-    gpb_answer_hello (&self->hello, self->service, call, self->node,
-                      gpb_config_number (self->config, "max_frame_size"));
+    gpb_answer_hello (&self->hello, self->service, call, self->node, self->config);
 }
 
 static void

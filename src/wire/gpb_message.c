@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 
 #define FD_UNKNOWN (-2)    //  nobody has asked yet: libzmq makes a text of it, and we a number
 
@@ -114,6 +115,18 @@ s_take_payload (gpb_message_t *self, zmq_msg_t *frame, gpb_error_t *error)
     return S_REFUSED;
 }
 
+//  What every round of every actor ends with: nothing is formatted for it.
+static gpb_status_t
+s_nothing (gpb_error_t *error)
+{
+    static const char text [] = "no message";
+    if (error) {
+        error->status = GPB_UNAVAILABLE;
+        memcpy (error->text, text, sizeof text);
+    }
+    return GPB_UNAVAILABLE;
+}
+
 gpb_status_t
 gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *error)
 {
@@ -127,6 +140,8 @@ gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *error)
             int reason = errno;
             zmq_msg_close (&frame);
             gpb_message_clear (self);
+            if (first && reason == EAGAIN)
+                return s_nothing (error);
             return gpb_error_set (error, GPB_UNAVAILABLE, "%s: %s",
                                   first ? "no message" : "a message broke off",
                                   zmq_strerror (reason));
