@@ -34,6 +34,7 @@
 
 #define BATCH 128                  //  messages of one socket between two looks at the others
 #define FIGURES_NS GPB_NS_PER_S    //  between two questions to a device about its figures
+#define FIGURES_SOON_NS (100 * GPB_NS_PER_MS)    //  where they change without an answer that says so
 #define DEVICE_ANSWER_MS 10000     //  for a device that has just started to say what it is
 #define STOP_LINGER_MS 1000        //  for the last answers to leave over tcp
 #define AGING_LOOKS 16             //  at what has waited long, in the time that is long
@@ -73,6 +74,7 @@ s_is_kept (const gpb_entry_t *entry)
 }
 
 static void s_expire (self_t *self, uint64_t now_ns);
+static void s_ask_soon (self_t *self);
 
 static void
 s_dispatch (self_t *self)
@@ -223,6 +225,8 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
         gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
                             &error);
     }
+    else if (!entry->connection)
+        s_ask_soon (self);
     else if (!entry->answered
              && !(status == GPB_RESOURCE_EXHAUSTED && entry->memory && entry->attempts > 1
                   && s_refuse_memory (self, entry)))
@@ -611,6 +615,16 @@ s_start (self_t *self)
         self->router = gpb_service_router (self->service);
 }
 
+//  A device gives back what a client that has left has had, when its work is done: its figures are
+//  asked for sooner than they would be.
+static void
+s_ask_soon (self_t *self)
+{
+    uint64_t soon_ns = gpb_clock_ns () + FIGURES_SOON_NS;
+    if (self->next_figures_ns > soon_ns)
+        self->next_figures_ns = soon_ns;
+}
+
 //  What a client that has left waited for is dropped, and its devices give back what it rented.
 static void
 s_drop_ended (self_t *self)
@@ -633,6 +647,7 @@ s_drop_ended (self_t *self)
             if (gpb_executors_has (&self->executors, device))
                 gpb_executors_goodbye (&self->executors, device, ended->number);
         gpb_book_end (self->book, ended);
+        s_ask_soon (self);
     }
 }
 
