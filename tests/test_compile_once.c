@@ -7,6 +7,7 @@
 #include "gpb_binaries.h"
 #include "gpb_programs.h"
 #include "gpb_test.h"
+#include "gpb_test_actor.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -294,6 +295,34 @@ START_TEST (test_devices_that_ask_at_once_are_refused_in_the_same_words)
 END_TEST
 
 //  ---------------------------------------------------------------------------------------------------------
+//  What a device's actor says of it
+
+START_TEST (test_a_device_says_how_its_kernels_came)
+{
+    for (int round = 0; round < 2; round++) {
+        gpb_test_actor_t device;
+        gpb_test_actor_device (&device, "fake", NULL);
+        gpb_client_t *client = gpb_test_actor_client (GPB_TEST_ACTOR_INPROC);
+        const char data [4] = "abc";
+        gpb_test_actor_done (client, gpb_test_actor_duplicate (data, sizeof data));
+        gpb_test_actor_refused (client, gpb_test_actor_scalar ("broken", 1),
+                                GPB_FAILED_PRECONDITION, "broken");
+        gpb_reply_t *reply = gpb_test_actor_ok (client, gpb_request_stats ());
+        const Gpb__V1__StatsReply *stats = gpb_reply_header_peek (reply)->stats;
+        ck_assert_uint_eq (stats->n_compiles, 1);
+        ck_assert_uint_eq (stats->compiles [0]->device, 0);
+        ck_assert_uint_eq (stats->compiles [0]->compiled, round == 0);
+        ck_assert_uint_eq (stats->compiles [0]->from_disk, 0);
+        ck_assert_uint_eq (stats->compiles [0]->shared, round == 1);
+        ck_assert_uint_eq (stats->compiles [0]->failed, 1);
+        gpb_reply_destroy (&reply);
+        gpb_client_destroy (&client);
+        gpb_test_actor_stop (&device);
+    }
+}
+END_TEST
+
+//  ---------------------------------------------------------------------------------------------------------
 //  The next process
 
 static char s_folder [] = "/tmp/gpb_test_compile_once.XXXXXX";
@@ -412,6 +441,6 @@ GPB_TEST_MAIN ("compiled once", 60, test_a_second_device_loads_what_the_first_ha
                test_a_device_remembers_what_does_not_compile,
                test_devices_that_ask_at_once_wait_for_the_first,
                test_devices_that_ask_at_once_are_refused_in_the_same_words,
-               test_the_next_process_compiles_nothing,
+               test_a_device_says_how_its_kernels_came, test_the_next_process_compiles_nothing,
                test_a_folder_that_takes_nothing_costs_the_next_process_the_compile,
                test_the_next_process_compiles_nothing_with_pocl)
