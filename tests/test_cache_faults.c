@@ -191,6 +191,7 @@ START_TEST (test_a_reader_beside_a_writer_always_finds_a_whole_entry)
     gpb_cache_t *cache = gpb_test_cache_new (64 * MEGABYTE);
     char *buffer = gpb_alloc (LARGE, 1);
     s_put_large (cache, buffer, 'a');
+    gpb_free (buffer);
     pid_t writer = fork ();
     ck_assert_int_ge (writer, 0);
     if (writer == 0)
@@ -204,7 +205,6 @@ START_TEST (test_a_reader_beside_a_writer_always_finds_a_whole_entry)
     ck_assert_int_eq (status, 0);
     ck_assert (s_get_large (cache));
     ck_assert_int_eq (gpb_test_cache_each (NULL), 1);
-    gpb_free (buffer);
     gpb_cache_destroy (&cache);
     gpb_test_cache_teardown ();
 }
