@@ -487,6 +487,16 @@ s_handle_stats (void *actor, gpb_call_t *call)
     stats.devices = devices;
     stats.n_pools = 1;
     stats.pools = pools;
+    const gpb_programs_figures_t *figures = gpb_programs_figures (self->programs);
+    Gpb__V1__CompileStats compile = GPB__V1__COMPILE_STATS__INIT;
+    compile.device = self->shared->index;
+    compile.compiled = figures->compiled;
+    compile.from_disk = figures->from_disk;
+    compile.shared = figures->shared;
+    compile.failed = figures->failed;
+    Gpb__V1__CompileStats *compiles [] = { &compile };
+    stats.n_compiles = 1;
+    stats.compiles = compiles;
     stats.in_flight = GPB_JOBS_MAX - gpb_jobs_room (self->jobs);
     reply.body_case = GPB__V1__REPLY__BODY_STATS;
     reply.stats = &stats;
@@ -566,6 +576,8 @@ s_open (self_t *self, unsigned index)
     self->programs = gpb_programs_new (self->shared, gpb_config_string (config, "kernel_path"),
                                        gpb_config_string (config, "cache_directory"),
                                        gpb_config_number (config, "cache_size"), error);
+    if (self->programs && error->status != GPB_OK)
+        gpb_log (config, GPB_LOG_WARNING, "device %u: %s", index, error->text);
     //  A quarter of the device, since what is kept for launches cannot be rented.
     if (self->programs)
         self->workshop.blocks =

@@ -42,6 +42,7 @@ struct _gpb_cache_t {
     uint64_t hits;
     uint64_t misses;
     uint64_t written;    //  makes temporary names differ
+    gpb_binaries_t *binaries;
 };
 
 typedef struct {
@@ -104,7 +105,10 @@ gpb_cache_t *
 gpb_cache_new (const char *directory, uint64_t max_size, gpb_error_t *error)
 {
     gpb_cache_t *self = gpb_alloc (1, sizeof *self);
-    if (!self) {
+    if (self)
+        self->binaries = gpb_binaries_of_process ();
+    if (!self || !self->binaries) {
+        gpb_free (self);
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "out of memory");
         return NULL;
     }
@@ -124,8 +128,15 @@ gpb_cache_destroy (gpb_cache_t **self_p)
         return;
     if (self->directory >= 0)
         close (self->directory);
+    gpb_binaries_release (&self->binaries);
     gpb_free (self);
     *self_p = NULL;
+}
+
+gpb_binaries_t *
+gpb_cache_binaries_peek (const gpb_cache_t *self)
+{
+    return self->binaries;
 }
 
 void
@@ -295,20 +306,22 @@ s_is_entry (const char *name)
     return strlen (name) == NAME_SIZE && strspn (name, "0123456789abcdef") == NAME_SIZE;
 }
 
-//  A temporary name is an entry's, a dot, and what its writer put behind it.
-static void
+//  A temporary name is an entry's, a dot, and what its writer put behind it. What is not removed
+//  takes its place in the folder: gives the bytes of that.
+static uint64_t
 s_remove_leftover (const gpb_cache_t *self, const char *name, const struct stat *about)
 {
     if (strspn (name, "0123456789abcdef") != NAME_SIZE || name [NAME_SIZE] != '.')
-        return;
+        return 0;
     struct timespec now;
     clock_gettime (CLOCK_REALTIME, &now);
-    if (about->st_mtim.tv_sec + LEFTOVER_S < now.tv_sec)
-        unlinkat (self->directory, name, 0);
+    if (about->st_mtim.tv_sec + LEFTOVER_S < now.tv_sec && unlinkat (self->directory, name, 0) == 0)
+        return 0;
+    return (uint64_t) about->st_size;
 }
 
-//  All entries, and the bytes that they take. NULL where there are none, or memory runs out: then
-//  the next one that is kept tries again.
+//  All entries, and the bytes that they and what is being written take. NULL where there are none,
+//  or memory runs out: then the next one that is kept tries again.
 static entry_t *
 s_list (const gpb_cache_t *self, size_t *count_p, uint64_t *total_p)
 {
@@ -327,7 +340,7 @@ s_list (const gpb_cache_t *self, size_t *count_p, uint64_t *total_p)
         if (fstatat (self->directory, found->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
         if (!s_is_entry (found->d_name)) {
-            s_remove_leftover (self, found->d_name, &about);
+            *total_p += s_remove_leftover (self, found->d_name, &about);
             continue;
         }
         if (*count_p == capacity) {
@@ -392,4 +405,14 @@ gpb_cache_put (gpb_cache_t *self, const unsigned char *key, const void *data, si
         s_shrink (self);
     else
         unlinkat (self->directory, temporary, 0);
+}
+
+void
+gpb_cache_keep (gpb_cache_t *self, const unsigned char *key, const void *data, size_t size)
+{
+    char name [NAME_SIZE + 1];
+    struct stat about;
+    s_name (key, name);
+    if (fstatat (self->directory, name, &about, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT)
+        gpb_cache_put (self, key, data, size);
 }

@@ -20,9 +20,13 @@
 #ifndef GPB_CACHE_H_INCLUDED
 #define GPB_CACHE_H_INCLUDED
 
+#include "gpb_binaries.h"
 #include "gpb_compile.h"
 
-#define GPB_CACHE_KEY_SIZE 32
+#define GPB_CACHE_KEY_SIZE GPB_BINARIES_KEY_SIZE
+
+//  The process's binaries, which the cache holds a reference of; borrowed.
+gpb_binaries_t *gpb_cache_binaries_peek (const gpb_cache_t *self);
 
 //  Whether there is a folder at all.
 bool gpb_cache_usable (const gpb_cache_t *self);
@@ -34,6 +38,10 @@ bool gpb_cache_get (gpb_cache_t *self, const unsigned char *key, void **data_p, 
 //  Keeps a binary, and lets go of those used longest ago until all fit. What fails, fails silently:
 //  it costs the next compile.
 void gpb_cache_put (gpb_cache_t *self, const unsigned char *key, const void *data, size_t size);
+
+//  Puts it where there is nothing under the key: what the process has, the folder may not (it was
+//  full, or it is another node's).
+void gpb_cache_keep (gpb_cache_t *self, const unsigned char *key, const void *data, size_t size);
 
 //  Lets go of an entry that turned out to be of no use, and counts the hit as a miss.
 void gpb_cache_drop (gpb_cache_t *self, const unsigned char *key);

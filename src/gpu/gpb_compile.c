@@ -1,15 +1,17 @@
-//  gpb_compile - from a kernel's definition to a function that can be launched, through a cache on
-//  disk
+//  gpb_compile - from a kernel's definition to a function that can be launched, compiled once
 //
-//  Text is worth keeping compiled; PTX and cubins are loaded as they are. The cache never decides
-//  the outcome: where a binary from it does not load, or lacks the entry, it is dropped, and the
-//  package's code is built as if there were no cache.
+//  Text is worth keeping compiled; PTX and cubins are loaded as they are. A text is looked for in
+//  the process's memory (gpb_binaries), then in the folder (gpb_cache), and only then compiled;
+//  what is compiled or read goes into both. Neither decides the outcome: where a binary from there
+//  does not load, or lacks the entry, it is replaced, and the package's code is built as if there
+//  were no cache.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_compile.h"
 
 #include "gpb_alloc.h"
+#include "gpb_binaries.h"
 #include "gpb_cache.h"
 
 #include <sodium.h>
@@ -22,6 +24,9 @@ typedef struct {
     const gpb_kernel_t *kernel;
     const gpb_backend_operations_t *operations;
     gpb_context_t *context;
+    gpb_cache_t *cache;
+    const gpb_code_t *code;
+    unsigned char key [GPB_CACHE_KEY_SIZE];
     gpb_module_t *module;
     gpb_function_t *function;
     gpb_function_info_t *info;
@@ -39,8 +44,9 @@ s_hash_part (crypto_hash_sha256_state *hash, const void *data, size_t size)
 }
 
 static void
-s_make_key (const compile_t *self, const char *backend, const gpb_code_t *code, unsigned char *key)
+s_make_key (compile_t *self, const char *backend)
 {
+    const gpb_code_t *code = self->code;
     char compiler [1024] = "";
     self->operations->compiler (self->context, compiler, sizeof compiler);
     const unsigned char choices [3] = { (unsigned char) code->kind, (unsigned char) code->optimize,
@@ -54,82 +60,152 @@ s_make_key (const compile_t *self, const char *backend, const gpb_code_t *code, 
     s_hash_part (&hash, code->options, strlen (code->options));
     s_hash_part (&hash, code->architecture, strlen (code->architecture));
     s_hash_part (&hash, code->data, code->size);
-    crypto_hash_sha256_final (&hash, key);
+    crypto_hash_sha256_final (&hash, self->key);
+}
+
+static gpb_status_t
+s_find_function (compile_t *self, gpb_error_t *error)
+{
+    gpb_status_t status = self->operations->function (self->module, gpb_kernel_entry (self->kernel),
+                                                      &self->function, self->info, error);
+    if (status != GPB_OK)
+        self->operations->unload (&self->module);
+    return status;
 }
 
 static gpb_status_t
 s_build (compile_t *self, const gpb_code_t *code, gpb_error_t *error)
 {
     gpb_status_t status = self->operations->build (self->context, code, &self->module, error);
-    if (status != GPB_OK)
-        return status;
-    status = self->operations->function (self->module, gpb_kernel_entry (self->kernel),
-                                         &self->function, self->info, error);
-    if (status != GPB_OK)
-        self->operations->unload (&self->module);
-    return status;
+    return status == GPB_OK ? s_find_function (self, error) : status;
 }
 
 static bool
-s_from_cache (compile_t *self, const gpb_code_t *code, gpb_cache_t *cache, const unsigned char *key)
+s_load (compile_t *self, const void *data, size_t size)
+{
+    gpb_code_t code = *self->code;
+    code.kind = GPB_CODE_BINARY;
+    code.data = data;
+    code.size = size;
+    gpb_error_t unseen;
+    return s_build (self, &code, &unseen) == GPB_OK;
+}
+
+//  Takes data over. Others wait for it, so it goes to them before it goes to the disk.
+static void
+s_share (compile_t *self, void *data, size_t size, bool from_disk)
+{
+    gpb_binaries_t *binaries = gpb_cache_binaries_peek (self->cache);
+    gpb_binary_t *binary = gpb_binary_new (&data, size);
+    if (!binary) {
+        gpb_binaries_give_up (binaries, self->key);
+        gpb_free (data);
+        return;
+    }
+    gpb_binaries_publish (binaries, self->key, binary);
+    if (!from_disk)
+        gpb_cache_put (self->cache, self->key, binary->data, binary->size);
+    gpb_binary_release (&binary);
+}
+
+static bool
+s_from_disk (compile_t *self)
 {
     void *data;
     size_t size;
-    if (!gpb_cache_get (cache, key, &data, &size))
+    if (!gpb_cache_usable (self->cache) || !gpb_cache_get (self->cache, self->key, &data, &size))
         return false;
-    gpb_code_t binary = *code;
-    binary.kind = GPB_CODE_BINARY;
-    binary.data = data;
-    binary.size = size;
-    gpb_error_t unseen;
-    bool loaded = s_build (self, &binary, &unseen) == GPB_OK;
+    if (s_load (self, data, size)) {
+        s_share (self, data, size, true);
+        return true;
+    }
     gpb_free (data);
-    if (!loaded)
-        gpb_cache_drop (cache, key);
-    return loaded;
+    gpb_cache_drop (self->cache, self->key);
+    return false;
 }
 
-static void
-s_to_cache (compile_t *self, gpb_cache_t *cache, const unsigned char *key)
+static gpb_status_t
+s_compile (compile_t *self, gpb_error_t *error)
 {
+    gpb_binaries_t *binaries = gpb_cache_binaries_peek (self->cache);
+    gpb_status_t status = self->operations->build (self->context, self->code, &self->module, error);
+    //  What the compiler says of a text it says to everyone; a missing entry is this kernel's own,
+    //  since the key leaves entries out.
+    if (status == GPB_INVALID_ARGUMENT)
+        gpb_binaries_refuse (binaries, self->key, error);
+    else if (status != GPB_OK || (status = s_find_function (self, error)) != GPB_OK)
+        gpb_binaries_give_up (binaries, self->key);
+    if (status != GPB_OK)
+        return status;
     void *data = NULL;
     size_t size = 0;
     gpb_error_t unseen;
-    if (self->operations->binary (self->module, &data, &size, &unseen) != GPB_OK)
-        return;
-    gpb_cache_put (cache, key, data, size);
-    gpb_free (data);
+    gpb_status_t given = self->operations->binary (self->module, &data, &size, &unseen);
+    if (given == GPB_OK)
+        s_share (self, data, size, false);
+    else if (given == GPB_UNIMPLEMENTED)
+        gpb_binaries_publish (binaries, self->key, NULL);
+    else
+        gpb_binaries_give_up (binaries, self->key);
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_obtain (compile_t *self, gpb_origin_t *origin_p, gpb_error_t *error)
+{
+    gpb_binary_t *binary;
+    gpb_binaries_outcome_t outcome =
+        gpb_binaries_acquire (gpb_cache_binaries_peek (self->cache), self->key, &binary, error);
+    if (outcome == GPB_BINARIES_REFUSED)
+        return error->status;
+    if (outcome == GPB_BINARIES_FOUND) {
+        bool loaded = s_load (self, binary->data, binary->size);
+        if (loaded)
+            gpb_cache_keep (self->cache, self->key, binary->data, binary->size);
+        gpb_binary_release (&binary);
+        *origin_p = GPB_ORIGIN_SHARED;
+        if (loaded)
+            return GPB_OK;
+        //  What the folder has under this key is no better: both are replaced.
+    }
+    else if (s_from_disk (self)) {
+        *origin_p = GPB_ORIGIN_DISK;
+        return GPB_OK;
+    }
+    *origin_p = GPB_ORIGIN_COMPILED;
+    return s_compile (self, error);
 }
 
 gpb_status_t
 gpb_compile (const gpb_kernel_t *kernel, const char *backend,
              const gpb_backend_operations_t *operations, gpb_context_t *context, gpb_cache_t *cache,
              gpb_module_t **module_p, gpb_function_t **function_p, gpb_function_info_t *info,
-             bool *cached_p, gpb_error_t *error)
+             gpb_origin_t *origin_p, gpb_error_t *error)
 {
-    compile_t self = { kernel, operations, context, NULL, NULL, info };
     gpb_code_t code;
     gpb_status_t status = gpb_kernel_code (kernel, backend, &code, error);
     if (status != GPB_OK)
         return status;
-    bool text = code.kind == GPB_CODE_PORTABLE || code.kind == GPB_CODE_SOURCE;
-    bool keep = text && cache && gpb_cache_usable (cache);
-    unsigned char key [GPB_CACHE_KEY_SIZE];
-    if (keep)
-        s_make_key (&self, backend, &code, key);
-    bool cached = keep && s_from_cache (&self, &code, cache, key);
-    if (!cached) {
-        status = s_build (&self, &code, error);
-        if (status != GPB_OK) {
-            gpb_error_prefix (error, "kernel \"%s\": ", gpb_kernel_id (kernel));
-            return status;
-        }
-        if (keep)
-            s_to_cache (&self, cache, key);
+    compile_t self = { .kernel = kernel,
+                       .operations = operations,
+                       .context = context,
+                       .cache = cache,
+                       .code = &code,
+                       .info = info };
+    gpb_origin_t origin = code.kind == GPB_CODE_BINARY ? GPB_ORIGIN_SHIPPED : GPB_ORIGIN_COMPILED;
+    gpb_error_t failure;
+    if (cache && (code.kind == GPB_CODE_PORTABLE || code.kind == GPB_CODE_SOURCE)) {
+        s_make_key (&self, backend);
+        status = s_obtain (&self, &origin, &failure);
     }
+    else
+        status = s_build (&self, &code, &failure);
+    if (status != GPB_OK)
+        return gpb_error_set (error, status, "kernel \"%s\": %s", gpb_kernel_id (kernel),
+                              failure.text);
     *module_p = self.module;
     *function_p = self.function;
-    if (cached_p)
-        *cached_p = cached;
+    if (origin_p)
+        *origin_p = origin;
     return GPB_OK;
 }

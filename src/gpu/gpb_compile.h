@@ -1,12 +1,12 @@
-//  gpb_compile - from a kernel's definition to a function that can be launched, through a cache on
-//  disk
+//  gpb_compile - from a kernel's definition to a function that can be launched, compiled once
 //
 //  What was compiled once is not compiled again, by this process or the next: the binary is kept in
-//  a folder under the SHA-256 of everything that it depends on (code with its prelude, optimize,
-//  debug, options, architecture, and the backend's own words about driver and compiler). Entries
-//  are written to a temporary name and renamed, and carry a checksum, so that nodes may share the
-//  folder; an entry that does not fit, or that the driver refuses, is dropped and compiled anew. A
-//  folder that cannot be written (read-only, full disk) costs the compile, never the request.
+//  memory for all devices of the process (gpb_binaries.h), and in a folder, under the SHA-256 of
+//  everything that it depends on (code with its prelude, optimize, debug, options, architecture,
+//  and the backend's own words about driver and compiler). Entries are written to a temporary name
+//  and renamed, and carry a checksum, so that nodes may share the folder; an entry that does not
+//  fit, or that the driver refuses, is dropped and compiled anew. A folder that cannot be written
+//  (read-only, full disk) costs the next process the compile, never the request.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -16,6 +16,14 @@
 #include "gpb_kernel.h"
 
 typedef struct _gpb_cache_t gpb_cache_t;
+
+//  Where a function came from.
+typedef enum {
+    GPB_ORIGIN_COMPILED,    //  by the backend's compiler
+    GPB_ORIGIN_DISK,        //  the cache's folder
+    GPB_ORIGIN_SHARED,      //  the process's memory: compiled or read for another one
+    GPB_ORIGIN_SHIPPED      //  a binary of the package's own
+} gpb_origin_t;
 
 //  directory: created with mode 0700 where it is missing; NULL or "": no cache on disk. max_size:
 //  bytes that all entries may take; the ones used longest ago go first. NULL only when memory runs
@@ -32,12 +40,13 @@ void gpb_cache_figures (const gpb_cache_t *self, uint64_t *hits_p, uint64_t *mis
 char *gpb_cache_default_directory (void);
 
 //  Builds kernel for a context and looks its entry up. The module is the caller's, to be unloaded
-//  through operations; the function lives as long. *cached_p (may be NULL) says whether the binary
-//  came from the cache. INVALID_ARGUMENT with the compiler's log, prefixed by the kernel's id,
-//  where it does not compile.
+//  through operations; the function lives as long. *origin_p may be NULL. cache: NULL compiles
+//  whatever there is. Waits where another thread compiles the same, no longer than compiling takes.
+//  INVALID_ARGUMENT with the compiler's log, prefixed by the kernel's id, where it does not
+//  compile.
 gpb_status_t gpb_compile (const gpb_kernel_t *kernel, const char *backend,
                           const gpb_backend_operations_t *operations, gpb_context_t *context,
                           gpb_cache_t *cache, gpb_module_t **module_p, gpb_function_t **function_p,
-                          gpb_function_info_t *info, bool *cached_p, gpb_error_t *error);
+                          gpb_function_info_t *info, gpb_origin_t *origin_p, gpb_error_t *error);
 
 #endif

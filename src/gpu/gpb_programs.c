@@ -25,6 +25,7 @@ struct _gpb_programs_t {
     const gpb_shared_context_t *shared;
     gpb_kernels_t *kernels;
     gpb_cache_t *cache;
+    gpb_programs_figures_t figures;
     s_entry_t *buckets [BUCKETS];    //  by the id's hash
 };
 
@@ -135,12 +136,20 @@ s_build (gpb_programs_t *self, const gpb_kernel_t *kernel, gpb_error_t *error)
     }
     gpb_program_t *program = &entry->program;
     program->kernel = kernel;
+    gpb_origin_t origin;
     if (gpb_compile (kernel, self->shared->backend, self->shared->operations, self->shared->context,
-                     self->cache, &program->module, &program->function, &program->info, NULL, error)
-        == GPB_OK)
-        return entry;
-    gpb_free (entry);
-    return NULL;
+                     self->cache, &program->module, &program->function, &program->info, &origin,
+                     error)
+        != GPB_OK)
+    {
+        self->figures.failed++;
+        gpb_free (entry);
+        return NULL;
+    }
+    self->figures.compiled += origin == GPB_ORIGIN_COMPILED;
+    self->figures.from_disk += origin == GPB_ORIGIN_DISK;
+    self->figures.shared += origin == GPB_ORIGIN_SHARED;
+    return entry;
 }
 
 //  A package that does not compile will not the next time either; trying takes seconds. Where there
@@ -245,4 +254,10 @@ gpb_kernels_t *
 gpb_programs_kernels (gpb_programs_t *self)
 {
     return self->kernels;
+}
+
+const gpb_programs_figures_t *
+gpb_programs_figures (const gpb_programs_t *self)
+{
+    return &self->figures;
 }

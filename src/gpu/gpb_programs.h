@@ -1,6 +1,7 @@
 //  gpb_programs - the kernels of a node, compiled for one device
 //
-//  A kernel is compiled when it is first asked for, once. One thread: the device's.
+//  A kernel is compiled when it is first asked for, once in this process (gpb_compile.h). One
+//  thread: the device's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -21,8 +22,19 @@ typedef struct {
     gpb_function_info_t info;
 } gpb_program_t;
 
+//  How often a kernel was made ready to launch, and from what; a binary of a package's own is in
+//  none of them.
+typedef struct {
+    uint64_t compiled;     //  by the backend's compiler
+    uint64_t from_disk;    //  from the cache's folder
+    uint64_t shared;       //  from the process's memory: compiled or read for another one
+    uint64_t failed;
+} gpb_programs_figures_t;
+
 //  kernel_path: folders of packages, separated by ':'; "": the default ones. cache_directory: "":
-//  the default one, "none": no cache on disk. shared is borrowed for the life of self.
+//  the default one, "none": no cache on disk. shared is borrowed for the life of self. Where the
+//  cache's folder is of no use, *error says why, though self works without it; it is GPB_OK
+//  otherwise.
 gpb_programs_t *gpb_programs_new (const gpb_shared_context_t *shared, const char *kernel_path,
                                   const char *cache_directory, uint64_t cache_size,
                                   gpb_error_t *error);
@@ -41,6 +53,9 @@ const gpb_program_t *gpb_programs_lookup (gpb_programs_t *self, const char *id, 
 gpb_status_t gpb_programs_register (gpb_programs_t *self, const char *definition,
                                     const char *source, bool replace, bool check_only,
                                     gpb_error_t *error);
+
+//  Since self was made; borrowed.
+const gpb_programs_figures_t *gpb_programs_figures (const gpb_programs_t *self);
 
 //  All definitions; borrowed.
 gpb_kernels_t *gpb_programs_kernels (gpb_programs_t *self);
