@@ -92,9 +92,9 @@ gpb_bench_rounds (const gpb_bench_t *self, size_t usual)
 //  A node and a client of it
 
 static char *
-s_command (zactor_t *node, const char *command, const char *argument)
+s_command (zactor_t *node, const char *command, const char *argument, const char *value)
 {
-    zstr_sendx (node, command, argument, NULL);
+    zstr_sendx (node, command, argument, value, NULL);
     char *status = NULL, *text = NULL;
     zstr_recvx (node, &status, &text, NULL);
     if (!status || !text || !streq (status, "OK"))
@@ -103,21 +103,35 @@ s_command (zactor_t *node, const char *command, const char *argument)
     return text;
 }
 
-zactor_t *
-gpb_bench_node (void)
+static zactor_t *
+s_node (const char *key, const char *value)
 {
     zactor_t *node = zactor_new (gpb_actor, NULL);
     if (!node)
         gpb_bench_fail ("the node does not start");
-    char *text = s_command (node, "START", NULL);
+    char *text = key ? s_command (node, "CONFIGURE", key, value) : NULL;
+    zstr_free (&text);
+    text = s_command (node, "START", NULL, NULL);
     zstr_free (&text);
     return node;
+}
+
+zactor_t *
+gpb_bench_node (void)
+{
+    return s_node (NULL, NULL);
+}
+
+zactor_t *
+gpb_bench_node_with (const char *key, const char *value)
+{
+    return s_node (key, value);
 }
 
 char *
 gpb_bench_bind (zactor_t *node, const char *endpoint)
 {
-    return s_command (node, "BIND", endpoint);
+    return s_command (node, "BIND", endpoint, NULL);
 }
 
 gpb_client_t *

@@ -45,9 +45,10 @@ void gpb_bench_begin_with (gpb_bench_t *self, int argc, char **argv,
 //  Rounds of a benchmark that usually has so many; at least 1.
 size_t gpb_bench_rounds (const gpb_bench_t *self, size_t usual);
 
-//  A node of its own; bind gives it one more endpoint and returns what it is bound to, to be freed
-//  with zstr_free.
+//  A node of its own; the second one with a key of its configuration set. bind gives it one more
+//  endpoint and returns what it is bound to, to be freed with zstr_free.
 zactor_t *gpb_bench_node (void);
+zactor_t *gpb_bench_node_with (const char *key, const char *value);
 char *gpb_bench_bind (zactor_t *node, const char *endpoint);
 gpb_client_t *gpb_bench_client (const char *endpoint);
 
