@@ -223,13 +223,52 @@ START_TEST (test_a_request_that_gets_no_memory_is_refused)
             ck_assert_uint_eq (gpb_book_unanswered (s_book), 0);
         }
         gpb_book_destroy (&s_book);
+        s_connections [0].data = NULL;    //  a connection has ended with its book
         if (done)
             break;
     }
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_book", 20, test_an_entry_is_found_by_all_its_names,
+START_TEST (test_a_connection_is_forgotten_when_it_has_ended)
+{
+    s_open ();
+    ck_assert_ptr_null (gpb_book_tenant (&s_connections [1]));
+    gpb_book_end (s_book, &s_connections [1]);    //  it has asked for nothing
+    gpb_entry_t *entry = s_enter (&s_connections [1], 7, 50);
+    ck_assert_ptr_nonnull (gpb_book_tenant (&s_connections [1]));
+    ck_assert_ptr_eq (entry->tenant, gpb_book_tenant (&s_connections [1]));
+    ck_assert_ptr_ne (s_enter (&s_connections [2], 7, 50)->tenant, entry->tenant);
+    gpb_book_orphan (entry);
+    ck_assert_ptr_null (entry->tenant);
+    gpb_book_end (s_book, &s_connections [1]);
+    ck_assert_ptr_null (gpb_book_tenant (&s_connections [1]));
+    ck_assert_ptr_eq (gpb_book_at (s_book, entry->slot, entry->generation), entry);
+    gpb_book_close (s_book, entry);
+    gpb_book_destroy (&s_book);    //  with the third one's
+}
+END_TEST
+
+START_TEST (test_thousands_are_found_by_id)
+{
+    s_open ();
+    for (uint64_t id = 1; id <= 5000; id++)
+        ck_assert_ptr_nonnull (s_enter (&s_connections [id % 3], id, id));
+    for (uint64_t id = 1; id <= 5000; id++)
+        for (uint64_t client = 1; client <= 3; client++) {
+            const gpb_entry_t *entry = gpb_book_find (s_book, client, id);
+            ck_assert (id % 3 + 1 == client ? entry && entry->key.id == id : !entry);
+        }
+    for (uint64_t id = 1; id <= 5000; id += 2)
+        gpb_book_close (s_book, gpb_book_find (s_book, id % 3 + 1, id));
+    for (uint64_t id = 1; id <= 5000; id++)
+        ck_assert_int_eq (gpb_book_find (s_book, id % 3 + 1, id) != NULL, id % 2 == 0);
+    gpb_book_destroy (&s_book);
+}
+END_TEST
+
+GPB_TEST_MAIN ("gpb_book", 20, test_a_connection_is_forgotten_when_it_has_ended,
+               test_thousands_are_found_by_id, test_an_entry_is_found_by_all_its_names,
                test_an_id_in_flight_is_refused_until_it_is_answered,
                test_a_slot_used_again_has_another_generation, test_the_nearest_deadline_comes_first,
                test_entries_of_a_client_that_left_are_nobodys, test_the_book_agrees_with_an_array,

@@ -14,12 +14,28 @@
 static gpb_error_t error;
 static gpb_placement_t *s_placement;
 static gpb_entry_t s_entries [ENTRIES];
+static gpb_tenant_t s_tenant;
 static uint64_t s_clock_ns;
+
+static const gpb_placement_options_t s_options = {
+    .node = { 1000, 100000 },
+    .device = { 500, 50000 },
+    .client = { 200, 20000 },
+    .aging_ns = GPB_NS_PER_S,
+};
+
+static void
+s_close (void)
+{
+    gpb_tenant_clear (&s_tenant);
+    s_tenant = (gpb_tenant_t){ .depth = 0 };
+    gpb_placement_destroy (&s_placement);
+}
 
 static void
 s_open (unsigned devices)
 {
-    s_placement = gpb_placement_new (devices, &error);
+    s_placement = gpb_placement_new (devices, &s_options, &error);
     ck_assert_ptr_nonnull (s_placement);
     ck_assert_uint_eq (gpb_placement_devices (s_placement), devices);
     for (unsigned index = 0; index < devices; index++) {
@@ -41,10 +57,10 @@ static gpb_entry_t *
 s_queue (unsigned number, uint64_t devices)
 {
     gpb_entry_t *entry = &s_entries [number];
-    *entry = (gpb_entry_t){ .slot = number, .size = 10 };
+    *entry = (gpb_entry_t){ .slot = number, .size = 10, .tenant = &s_tenant };
     entry->devices = devices & ((1ULL << gpb_placement_devices (s_placement)) - 1);
     entry->received_ns = ++s_clock_ns;
-    ck_assert_ok (gpb_placement_queue (s_placement, entry, &error));
+    ck_assert_ok (gpb_placement_queue (s_placement, entry, s_clock_ns, &error));
     return entry;
 }
 
@@ -89,7 +105,7 @@ START_TEST (test_devices_are_looked_up_by_index)
                        GPB_NOT_FOUND, "18446744073709551615");
     ck_assert_ok (s_fit ((gpb_constraints_t){ .has_device = false }, 6));
     ck_assert_ptr_null (gpb_placement_device (s_placement, 3));
-    gpb_placement_destroy (&s_placement);
+    s_close ();
 }
 END_TEST
 
@@ -123,7 +139,7 @@ START_TEST (test_a_device_that_does_not_fit_says_why)
     s_device (2)->info.name [0] = 0;
     ck_assert_refused (s_fit ((gpb_constraints_t){ .has_device = true, .device = 2 }, 0),
                        GPB_UNAVAILABLE, "device 2 is not ready: it is starting");
-    gpb_placement_destroy (&s_placement);
+    s_close ();
 }
 END_TEST
 
@@ -137,8 +153,8 @@ START_TEST (test_the_reasons_of_many_devices_do_not_overflow)
     }
     ck_assert_int_eq (s_fit ((gpb_constraints_t){ .memory = 1 }, 0), GPB_UNAVAILABLE);
     ck_assert_ptr_null (gpb_placement_device (s_placement, 64));
-    gpb_placement_destroy (&s_placement);
-    gpb_placement_t *larger = gpb_placement_new (100, &error);
+    s_close ();
+    gpb_placement_t *larger = gpb_placement_new (100, &s_options, &error);
     ck_assert_uint_eq (gpb_placement_devices (larger), GPB_PLACEMENT_DEVICES_MAX);
     gpb_placement_destroy (&larger);
 }
@@ -149,7 +165,7 @@ START_TEST (test_without_devices_the_notice_says_why)
     s_open (0);
     ck_assert_refused (s_fit ((gpb_constraints_t){ .memory = 0 }, 0), GPB_UNAVAILABLE, "no driver");
     ck_assert_ptr_null (s_next ());
-    gpb_placement_destroy (&s_placement);
+    s_close ();
 }
 END_TEST
 
@@ -170,7 +186,7 @@ s_count_credit (uint64_t service_ns)
     ck_assert_uint_eq (s_device (0)->queue_depth, 100 - count);
     ck_assert_uint_eq (gpb_placement_depth (s_placement), 100 - count);
     ck_assert_uint_eq (gpb_placement_size (s_placement), 10 * (100 - count));
-    gpb_placement_destroy (&s_placement);
+    s_close ();
     return count;
 }
 
@@ -204,7 +220,7 @@ START_TEST (test_the_pace_is_measured_from_answers)
     ck_assert_uint_eq (s_device (0)->latency.count, 200);
     ck_assert_uint_eq (s_device (0)->latency.max_ns, 50000);
     ck_assert_uint_eq (s_device (0)->latency.min_ns, 50000);
-    gpb_placement_destroy (&s_placement);
+    s_close ();
 }
 END_TEST
 
@@ -222,7 +238,7 @@ START_TEST (test_requests_that_overlap_on_a_device_make_its_pace_faster)
         gpb_placement_answered (s_placement, entries [number], true, s_clock_ns);
     ck_assert_uint_lt (s_device (0)->service_ns, 100000 / 4);
     ck_assert_uint_gt (s_device (0)->service_ns, 0);
-    gpb_placement_destroy (&s_placement);
+    s_close ();
 }
 END_TEST
 
@@ -240,7 +256,7 @@ START_TEST (test_the_idle_device_wins_over_the_busy_one_with_more_memory)
         ck_assert_uint_eq ((s_queue (1, ANY), s_next ())->device, 1);
         ck_assert_uint_eq ((s_queue (2, ANY), s_next ())->device, 0);
         ck_assert_uint_eq ((s_queue (3, ANY), s_next ())->device, 1);
-        gpb_placement_destroy (&s_placement);
+        s_close ();
     }
 }
 END_TEST
@@ -257,7 +273,7 @@ START_TEST (test_the_least_expected_wait_counts_what_is_in_flight)
     ck_assert_uint_eq ((s_queue (4, ANY), s_next ())->device, 1);    //  0 against 40
     ck_assert_uint_eq ((s_queue (5, ANY), s_next ())->device, 0);    //  300 against 40
     ck_assert_uint_eq ((s_queue (6, ANY), s_next ())->device, 0);
-    gpb_placement_destroy (&s_placement);
+    s_close ();
 }
 END_TEST
 
@@ -277,7 +293,7 @@ START_TEST (test_what_is_bound_to_one_device_blocks_nobody)
     ck_assert_uint_eq (s_device (1)->queue_depth, 0);
     gpb_placement_answered (s_placement, &s_entries [0], true, s_clock_ns);
     ck_assert_ptr_eq (s_next (), &s_entries [2]);
-    gpb_placement_destroy (&s_placement);
+    s_close ();
 }
 END_TEST
 
@@ -296,7 +312,7 @@ START_TEST (test_first_come_is_first_served_across_queues)
         gpb_placement_answered (s_placement, next, true, ++s_clock_ns);
     }
     ck_assert_ptr_null (s_next ());
-    gpb_placement_destroy (&s_placement);
+    s_close ();
 }
 END_TEST
 
@@ -334,7 +350,117 @@ START_TEST (test_what_leaves_its_queue_leaves_the_others_in_order)
         ck_assert (!waits [number]);
     ck_assert_uint_eq (gpb_placement_depth (s_placement), 0);
     ck_assert_uint_eq (s_device (0)->queue_depth + s_device (1)->queue_depth, 0);
+    s_close ();
+}
+END_TEST
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Bounds
+
+static gpb_status_t
+s_admit (const gpb_tenant_t *tenant, uint64_t devices, uint64_t size, uint32_t *retry_after_ms)
+{
+    return gpb_placement_admit (s_placement, tenant, devices, size, retry_after_ms, &error);
+}
+
+START_TEST (test_each_bound_says_itself_the_depth_and_when_to_try_again)
+{
+    s_open (2);
+    uint32_t retry_after_ms = 1;
+    ck_assert_ok (s_admit (NULL, 3, 20000, &retry_after_ms));
+    for (unsigned number = 0; number < 200; number++)
+        s_queue (number, ANY);
+    s_set_pace (0, 10 * GPB_NS_PER_MS);
+    s_set_pace (1, 10 * GPB_NS_PER_MS);
+    ck_assert_refused (s_admit (&s_tenant, 3, 10, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
+                       "200 requests wait for this client, which is the bound: try again in 60 ms");
+    ck_assert_uint_eq (retry_after_ms, 60);    //  12 of 200 requests, of two devices
+    ck_assert_ok (s_admit (NULL, 3, 10, &retry_after_ms));    //  another client
+    ck_assert_ok (s_admit (NULL, 1, 10, &retry_after_ms));    //  nothing waits for one alone
+    gpb_tenant_t other = { .size = 19990, .depth = 1 };
+    ck_assert_ok (s_admit (&other, 3, 10, &retry_after_ms));
+    ck_assert_refused (s_admit (&other, 3, 11, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
+                       "1 requests of 19990 bytes wait for this client, and 11 bytes more are over "
+                       "the bound of 20000");
+    ck_assert_uint_eq (retry_after_ms, 1);
+    //  What can never be has no better time.
+    ck_assert_refused (s_admit (&other, 3, 20001, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
+                       "20001 bytes: at most 20000 may wait for this client");
+    ck_assert_uint_eq (retry_after_ms, 0);
+    s_close ();
+}
+END_TEST
+
+START_TEST (test_what_one_device_alone_may_have_is_bounded_apart)
+{
+    const gpb_placement_options_t options = {
+        .node = { 6, 10000 }, .device = { 3, 10000 }, .client = { 100, 10000 }, .aging_ns = 1000
+    };
+    s_open (2);
     gpb_placement_destroy (&s_placement);
+    s_placement = gpb_placement_new (2, &options, &error);
+    uint32_t retry_after_ms;
+    for (unsigned number = 0; number < 3; number++)
+        s_queue (number, 2);
+    ck_assert_uint_eq (s_device (1)->bound_depth, 3);
+    ck_assert_uint_eq (s_device (1)->bound_size, 30);
+    ck_assert_refused (s_admit (NULL, 2, 10, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
+                       "3 requests wait for its device alone");
+    ck_assert_ok (s_admit (NULL, 1, 10, &retry_after_ms));
+    ck_assert_ok (s_admit (NULL, 3, 10, &retry_after_ms));
+    for (unsigned number = 3; number < 6; number++)
+        s_queue (number, ANY);
+    ck_assert_uint_eq (s_device (1)->bound_depth, 3);
+    ck_assert_refused (s_admit (NULL, 1, 10, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
+                       "6 requests wait on this node, which is the bound");
+    ck_assert_uint_ge (retry_after_ms, 1);
+    s_close ();
+}
+END_TEST
+
+START_TEST (test_memory_on_its_way_to_a_device_is_not_promised_twice)
+{
+    s_open (1);
+    gpb_entry_t *rent = s_queue (0, 1);
+    rent->memory = 600;
+    ck_assert_ok (s_fit ((gpb_constraints_t){ .memory = 600 }, 1));    //  it waits: nothing is sure
+    ck_assert_ptr_eq (s_next (), rent);
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .memory = 600 }, 0), GPB_RESOURCE_EXHAUSTED,
+                       "has 400 bytes available of the 600");
+    s_device (0)->available_memory = 500;    //  the device has counted it already
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .memory = 1 }, 0), GPB_RESOURCE_EXHAUSTED,
+                       "has 0 bytes available");
+    gpb_placement_answered (s_placement, rent, true, s_clock_ns);
+    ck_assert_ok (s_fit ((gpb_constraints_t){ .memory = 500 }, 1));
+    s_close ();
+}
+END_TEST
+
+START_TEST (test_turns_are_of_device_time)
+{
+    s_open (1);
+    gpb_tenant_t quick = { .cost_ns = 10000 }, slow = { .cost_ns = GPB_NS_PER_MS };
+    for (unsigned number = 0; number < 200; number++) {
+        gpb_entry_t *entry = &s_entries [number];
+        *entry = (gpb_entry_t){ .slot = number, .devices = 1, .size = 10,
+                                .tenant = number % 2 ? &quick : &slow };
+        ck_assert_ok (gpb_placement_queue (s_placement, entry, s_clock_ns, &error));
+    }
+    unsigned of_slow = 0;
+    s_set_pace (0, 1);
+    for (unsigned count = 0; count < 64; count++) {
+        gpb_entry_t *next = s_next ();
+        of_slow += next->tenant == &slow ? 1 : 0;
+    }
+    //  A hundred of the quick one's cost as much as one of the slow one's.
+    ck_assert_uint_ge (of_slow, 1);
+    ck_assert_uint_le (of_slow, 2);
+    for (unsigned number = 0; number < 200; number++)
+        if (s_entries [number].flow)
+            gpb_placement_unqueue (s_placement, &s_entries [number]);
+    gpb_tenant_clear (&quick);
+    gpb_tenant_clear (&slow);
+    s_close ();
 }
 END_TEST
 
@@ -342,19 +468,19 @@ START_TEST (test_what_gets_no_memory_is_refused)
 {
     for (int64_t after = 0; after < 2; after++) {
         gpb_alloc_fail (after, 0);
-        ck_assert_ptr_null (gpb_placement_new (4, &error));
+        ck_assert_ptr_null (gpb_placement_new (4, &s_options, &error));
         gpb_alloc_fail (-1, 0);
         ck_assert_refused (error.status, GPB_RESOURCE_EXHAUSTED, "4 devices");
     }
     s_open (1);
-    gpb_entry_t entry = { .devices = 1 };
+    gpb_entry_t entry = { .devices = 1, .tenant = &s_tenant };
     gpb_alloc_fail (0, 0);
-    gpb_status_t status = gpb_placement_queue (s_placement, &entry, &error);
+    gpb_status_t status = gpb_placement_queue (s_placement, &entry, s_clock_ns, &error);
     gpb_alloc_fail (-1, 0);
     ck_assert_refused (status, GPB_RESOURCE_EXHAUSTED, "queue");
     ck_assert_uint_eq (gpb_placement_depth (s_placement), 0);
     ck_assert_ptr_null (s_next ());
-    gpb_placement_destroy (&s_placement);
+    s_close ();
 }
 END_TEST
 
@@ -370,4 +496,8 @@ GPB_TEST_MAIN ("gpb_placement", 20, test_devices_are_looked_up_by_index,
                test_what_is_bound_to_one_device_blocks_nobody,
                test_first_come_is_first_served_across_queues,
                test_what_leaves_its_queue_leaves_the_others_in_order,
+               test_each_bound_says_itself_the_depth_and_when_to_try_again,
+               test_what_one_device_alone_may_have_is_bounded_apart,
+               test_memory_on_its_way_to_a_device_is_not_promised_twice,
+               test_turns_are_of_device_time,
                test_what_gets_no_memory_is_refused)

@@ -19,7 +19,8 @@ static gpb_service_t *s_service;
 static gpb_test_peer_t s_peer;
 static gpb_kernels_t *s_kernels;
 static gpb_placement_t *s_placement;
-static Gpb__V1__PoolStats s_pools [DEVICES];
+static gpb_told_t s_told [DEVICES];
+static gpb_tenant_t s_tenant;
 static int64_t s_fail_after = -1;    //  the handler's allocation that fails
 static bool s_failed;
 
@@ -32,7 +33,8 @@ s_handle (void *self, gpb_call_t *call)
     gpb_report_t report = { .node = "node",
                             .placement = s_placement,
                             .router = gpb_router_figures (gpb_service_router (s_service)),
-                            .pools = s_pools,
+                            .told = s_told,
+                            .counts = { .exhausted = 11, .expired = 12, .cancelled = 13, .rerun = 14 },
                             .notices = notices,
                             .notices_count = 1,
                             .started_ns = gpb_clock_ns () - 5 * GPB_NS_PER_S };
@@ -63,7 +65,10 @@ s_open (void)
                                    sizeof bound, &error));
     gpb_test_peer_open (&s_peer, "inproc://report");
     s_kernels = gpb_kernels_new (getenv ("GPB_KERNEL_PATH"), &error);
-    s_placement = gpb_placement_new (DEVICES, &error);
+    const gpb_placement_options_t options = {
+        { 100, 1000 }, { 50, 500 }, { 20, 200 }, GPB_NS_PER_S
+    };
+    s_placement = gpb_placement_new (DEVICES, &options, &error);
     for (unsigned index = 0; index < 2; index++) {
         gpb_placed_device_t *device = gpb_placement_device (s_placement, index);
         snprintf (device->info.name, sizeof device->info.name, "card %u", index);
@@ -76,9 +81,22 @@ s_open (void)
     gpb_placed_device_t *lost = gpb_placement_device (s_placement, 2);
     lost->state = GPB_DEVICE_LOST;
     snprintf (lost->reason, sizeof lost->reason, "it burns");
-    gpb__v1__pool_stats__init (&s_pools [1]);
-    s_pools [1].device = 1;
-    s_pools [1].rents = 4;
+    //  What a device says in its own stats, which are gone when they are reported.
+    Gpb__V1__StatsReply stats = GPB__V1__STATS_REPLY__INIT;
+    Gpb__V1__PoolStats pool = GPB__V1__POOL_STATS__INIT, *pools [] = { &pool };
+    Gpb__V1__CompileStats compile = GPB__V1__COMPILE_STATS__INIT, *compiles [] = { &compile };
+    uint64_t kept [100] = { [0] = 5, [63] = 6, [64] = 7 };
+    gpb_told_copy (&s_told [0], &stats);
+    stats.n_pools = stats.n_compiles = 1;
+    stats.pools = pools;
+    stats.compiles = compiles;
+    pool.device = compile.device = 1;
+    pool.rents = 4;
+    pool.kept_by_class = kept;
+    pool.n_kept_by_class = 100;
+    compile.compiled = 3;
+    gpb_told_copy (&s_told [1], &stats);
+    memset (kept, 0, sizeof kept);
 }
 
 static void
@@ -88,6 +106,7 @@ s_close (void)
     gpb_service_destroy (&s_service, 0);
     gpb_config_destroy (&s_config);
     gpb_kernels_destroy (&s_kernels);
+    gpb_tenant_clear (&s_tenant);
     gpb_placement_destroy (&s_placement);
 }
 
@@ -116,10 +135,13 @@ s_ask (Gpb__V1__Request__BodyCase kind, const char *kernel, gpb_status_t status)
 START_TEST (test_stats_hold_what_was_counted)
 {
     s_open ();
-    gpb_entry_t entries [5] = { { .devices = 3, .size = 10, .received_ns = 1 } };
+    gpb_entry_t entries [5];
     for (unsigned number = 0; number < 5; number++) {
-        entries [number] = (gpb_entry_t){ .devices = 3, .size = 10, .received_ns = 1 + number };
-        ck_assert_ok (gpb_placement_queue (s_placement, &entries [number], &error));
+        entries [number] = (gpb_entry_t){ .devices = 3,
+                                          .size = 10,
+                                          .received_ns = 1 + number,
+                                          .tenant = &s_tenant };
+        ck_assert_ok (gpb_placement_queue (s_placement, &entries [number], 1, &error));
     }
     uint64_t now_ns = gpb_clock_ns ();
     for (unsigned number = 0; number < 4; number++) {
@@ -141,10 +163,30 @@ START_TEST (test_stats_hold_what_was_counted)
     ck_assert_uint_eq (stats->connections, 1);
     ck_assert_uint_eq (stats->n_pools, 1);    //  of the one that has told
     ck_assert_uint_eq (stats->pools [0]->rents, 4);
+    ck_assert_uint_eq (stats->pools [0]->n_kept_by_class, 64);    //  as many as there are powers
+    ck_assert_uint_eq (stats->pools [0]->kept_by_class [0], 5);
+    ck_assert_uint_eq (stats->pools [0]->kept_by_class [63], 6);
+    ck_assert_uint_eq (stats->n_compiles, 1);
+    ck_assert_uint_eq (stats->compiles [0]->device, 1);
+    ck_assert_uint_eq (stats->compiles [0]->compiled, 3);
+    ck_assert_uint_eq (stats->queue_size, 10);
+    ck_assert_uint_eq (stats->max_queue_depth, 100);
+    ck_assert_uint_eq (stats->max_queue_size, 1000);
+    ck_assert_uint_eq (stats->n_waiting, 7);
+    ck_assert_uint_eq (stats->waiting [3], 1);    //  at the usual priority
+    ck_assert_uint_eq (stats->exhausted, 11);
+    ck_assert_uint_eq (stats->expired, 12);
+    ck_assert_uint_eq (stats->cancelled, 13);
+    ck_assert_uint_eq (stats->rerun, 14);
+    ck_assert_uint_eq (stats->aged, 0);
     for (unsigned index = 0; index < DEVICES; index++)
         ck_assert_uint_eq (stats->devices [index]->index, index);
     const Gpb__V1__Load *load = stats->devices [device]->load;
     ck_assert_uint_eq (load->queue_depth, 1);
+    ck_assert_uint_eq (load->queue_size, 10);
+    ck_assert_uint_eq (load->bound_depth, 0);
+    ck_assert_uint_eq (load->queued->count, 2);
+    ck_assert_uint_eq (load->queued->max_ns, 0);
     ck_assert_uint_eq (load->in_flight, 0);
     ck_assert_uint_eq (load->processed, 1);
     ck_assert_uint_eq (load->failed, 1);

@@ -10,33 +10,9 @@
 #ifndef GPB_BOOK_H_INCLUDED
 #define GPB_BOOK_H_INCLUDED
 
-#include "gpb_heap.h"
-#include "gpb_service.h"
+#include "gpb_entry.h"
 
 typedef struct _gpb_book_t gpb_book_t;
-
-//  One request.
-typedef struct gpb_entry {
-    uint32_t slot;                   //  in the book
-    uint32_t generation;             //  of the slot: counts up with every use
-    gpb_heap_node_t deadline;        //  key: gpb_clock_ns () by which it is answered
-    gpb_message_t message;           //  its frames; once it is sent, the envelope alone
-    gpb_connection_t *connection;    //  NULL: the client is gone, and nobody waits for the answer
-    struct {
-        uint64_t client;    //  gpb_connection_t.number
-        uint64_t id;        //  the client's
-    } key;
-    Gpb__V1__Request__BodyCase kind;
-    uint64_t received_ns;
-    uint64_t sent_ns;    //  to its executor; 0: it waits in a queue
-    uint64_t size;       //  bytes of its header and payloads
-    uint64_t devices;    //  bit i: device i may have it
-    unsigned device;     //  the one that has it
-    bool answered;       //  the client has its answer: what the executor says is dropped
-    struct gpb_registration *registration;    //  of a kernel, that goes to all devices; else NULL
-    struct gpb_entry *queue_previous, *queue_next;      //  in its queue
-    struct gpb_entry *client_previous, *client_next;    //  of its connection
-} gpb_entry_t;
 
 //  NULL only when memory runs out.
 gpb_book_t *gpb_book_new (gpb_error_t *error);
@@ -44,7 +20,7 @@ gpb_book_t *gpb_book_new (gpb_error_t *error);
 //  Entries that are still open are freed unanswered, and their registrations with them.
 void gpb_book_destroy (gpb_book_t **self_p);
 
-//  Enters the request of a call, taking its frames. NULL: ALREADY_EXISTS where this connection has
+//  Enters the request of a call, taking its frames; its connection gets a tenant with the first one. NULL: ALREADY_EXISTS where this connection has
 //  one with this id in flight, or RESOURCE_EXHAUSTED when memory runs out; the frames are still the
 //  call's.
 gpb_entry_t *gpb_book_enter (gpb_book_t *self, gpb_call_t *call, gpb_error_t *error);
@@ -64,8 +40,14 @@ gpb_entry_t *gpb_book_find (gpb_book_t *self, uint64_t client, uint64_t id);
 //  An entry of a connection, any; NULL where it has none.
 gpb_entry_t *gpb_book_of_client (const gpb_connection_t *connection);
 
+//  What the broker knows of a connection; NULL where it has not asked for work.
+gpb_tenant_t *gpb_book_tenant (const gpb_connection_t *connection);
+
 //  The connection has ended: its entry no longer points to it, and is none of its any more.
 void gpb_book_orphan (gpb_entry_t *entry);
+
+//  Forgets a connection that has ended and has no entry any more.
+void gpb_book_end (gpb_book_t *self, gpb_connection_t *connection);
 
 //  The unanswered entry whose deadline is the earliest, or NULL.
 gpb_entry_t *gpb_book_earliest (gpb_book_t *self);

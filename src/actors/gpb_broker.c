@@ -1,15 +1,18 @@
 //  gpb_broker - the public end of a node, as an actor
 //
 //  Owns the public ROUTER, the book of what is in flight, and the queues before the devices. It
-//  looks at a request's header, queues it, picks a device that fits when that has a credit, and
-//  forwards the frames as they came; a reply goes back the way its request came, with the time that
-//  it queued put behind its header. Payloads are never copied, and nothing here waits: sends that
-//  would are given up.
+//  looks at a request's header, queues it within bounds, picks a device that fits when that has a
+//  credit, and forwards the frames as they came; a reply goes back the way its request came, with
+//  the time that it queued put behind its header. Payloads are never copied, and nothing here
+//  waits: sends that would are given up.
 //
 //  Every accepted request is answered once: by its device, or by the broker when its time is up,
-//  when its client takes it back, or when the node stops. A client that leaves takes its waiting
-//  requests along, and its devices are told, so that what it rented returns. A device's answer to a
-//  request that is answered already is dropped.
+//  when its client takes it back, or when the node stops. One whose time is up is never handed
+//  over. A client that leaves takes its waiting requests along, and its devices are told, so that
+//  what it rented returns. A device's answer to a request that is answered already is dropped.
+//
+//  What may run twice is tried on another device: an idempotent request whose device was lost, and
+//  a rent or a reservation that its device had too little memory for when it came.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -20,6 +23,7 @@
 #include "gpb_clock.h"
 #include "gpb_constraints.h"
 #include "gpb_describe.h"
+#include "gpb_executors.h"
 #include "gpb_log.h"
 #include "gpb_placement.h"
 #include "gpb_registration.h"
@@ -32,7 +36,7 @@
 #define FIGURES_NS GPB_NS_PER_S    //  between two questions to a device about its figures
 #define DEVICE_ANSWER_MS 10000     //  for a device that has just started to say what it is
 #define STOP_LINGER_MS 1000        //  for the last answers to leave over tcp
-#define NO_SLOT UINT32_MAX         //  in a hop: the broker's own request
+#define ATTEMPTS_MAX 4             //  of one request: what fails on four devices is at fault itself
 
 typedef struct {
     zsock_t *pipe;
@@ -45,81 +49,27 @@ typedef struct {
     gpb_placement_t *placement;
     gpb_kernels_t *kernels;
     gpb_registration_t *registrations;                       //  under way
-    zsock_t *dealers [GPB_PLACEMENT_DEVICES_MAX];            //  to each device; NULL: it is lost
-    Gpb__V1__PoolStats pools [GPB_PLACEMENT_DEVICES_MAX];    //  as each device said last
-    char **notices;                                          //  ends in NULL
+    gpb_executors_t executors;                               //  the devices
+    gpb_told_t told [GPB_PLACEMENT_DEVICES_MAX];             //  as each device said last
+    gpb_report_counts_t counts;
+    char **notices;    //  ends in NULL
     size_t notices_count;
     char *node;
     uint64_t started_ns;
-    uint64_t next_figures_ns;           //  when devices are asked next
-    uint64_t max_requests, max_size;    //  that may wait
+    uint64_t next_figures_ns;    //  when devices are asked next
 } self_t;
 
 //  ---------------------------------------------------------------------------------------------------------
 //  To and from devices
 
-static void
-s_send (self_t *self, unsigned device, const gpb_hop_t *hop, zmq_msg_t *header,
-        gpb_message_t *payloads)
+//  Whether a request's frames are kept for another try.
+static bool
+s_is_kept (const gpb_entry_t *entry)
 {
-    gpb_message_t message;
-    gpb_message_init (&message);
-    zmq_msg_init (&message.envelope [0]);
-    gpb_hop_write (&message.envelope [0], hop);
-    message.envelope_count = 1;
-    zmq_msg_move (&message.header, header);
-    for (size_t index = 0; payloads && index < payloads->payloads_count; index++) {
-        zmq_msg_init (&message.payloads [index]);
-        zmq_msg_move (&message.payloads [index], &payloads->payloads [index]);
-        zmq_msg_close (&payloads->payloads [index]);
-    }
-    if (payloads) {
-        message.payloads_count = payloads->payloads_count;
-        payloads->payloads_count = 0;
-    }
-    //  To a peer in this process, without a high-water mark: credits bound what is sent.
-    gpb_message_send (&message, zsock_resolve (self->dealers [device]), NULL);
-    gpb_message_clear (&message);
+    return entry->is_idempotent || entry->memory;
 }
 
-//  A request of the broker's own, in the name of a client or (0) of itself.
-static void
-s_send_own (self_t *self, unsigned device, uint64_t owner, Gpb__V1__Request *request)
-{
-    gpb_hop_t hop = {
-        .magic = GPB_HOP_MAGIC, .slot = NO_SLOT, .owner = owner, .remaining_ns = UINT64_MAX
-    };
-    zmq_msg_t header;
-    zmq_msg_init (&header);
-    request->version = GPB_PROTOCOL_VERSION;
-    if (gpb_codec_pack (&request->base, &header, NULL) == GPB_OK)
-        s_send (self, device, &hop, &header, NULL);
-    zmq_msg_close (&header);
-}
-
-static void
-s_ask_figures (self_t *self, unsigned device)
-{
-    Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
-    Gpb__V1__Stats stats = GPB__V1__STATS__INIT;
-    request.body_case = GPB__V1__REQUEST__BODY_STATS;
-    request.stats = &stats;
-    s_send_own (self, device, 0, &request);
-}
-
-static void
-s_forward (self_t *self, gpb_entry_t *entry, unsigned device, zmq_msg_t *header, uint64_t now_ns)
-{
-    uint64_t deadline_ns = entry->deadline.key;
-    gpb_hop_t hop = { .magic = GPB_HOP_MAGIC,
-                      .slot = entry->slot,
-                      .generation = entry->generation,
-                      .owner = entry->key.client,
-                      .flags =
-                          entry->connection && entry->connection->is_inproc ? GPB_HOP_INPROC : 0,
-                      .remaining_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0 };
-    s_send (self, device, &hop, header, &entry->message);
-}
+static void s_expire (self_t *self, uint64_t now_ns);
 
 static void
 s_dispatch (self_t *self)
@@ -127,9 +77,20 @@ s_dispatch (self_t *self)
     if (gpb_placement_depth (self->placement) == 0)
         return;
     uint64_t now_ns = gpb_clock_ns ();
+    s_expire (self, now_ns);
     gpb_entry_t *entry;
-    while ((entry = gpb_placement_next (self->placement, now_ns)))
-        s_forward (self, entry, entry->device, &entry->message.header, now_ns);
+    while ((entry = gpb_placement_next (self->placement, now_ns))) {
+        bool keeps = s_is_kept (entry);
+        zmq_msg_t header;
+        zmq_msg_init (&header);
+        if (keeps)
+            zmq_msg_copy (&header, &entry->message.header);
+        else
+            zmq_msg_move (&header, &entry->message.header);
+        gpb_executors_forward (&self->executors, entry->device, entry, &header, keeps, now_ns);
+        entry->attempts++;
+        zmq_msg_close (&header);
+    }
 }
 
 //  Answers a request before its device does, or in its place. One that waited is closed; one that
@@ -145,6 +106,51 @@ s_answer_early (self_t *self, gpb_entry_t *entry, const gpb_error_t *error)
         gpb_book_close (self->book, entry);
     else
         gpb_book_answered (self->book, entry);
+}
+
+//  What the device at hand has refused may do well on another one: it waits again, for those. False
+//  where it is to be answered.
+static bool
+s_try_elsewhere (self_t *self, gpb_entry_t *entry, gpb_status_t status, uint64_t now_ns)
+{
+    bool is_lost = status == GPB_UNAVAILABLE || status == GPB_DATA_LOSS;
+    bool may = (is_lost && entry->is_idempotent)
+               || (status == GPB_RESOURCE_EXHAUSTED && entry->memory);
+    uint64_t devices = entry->devices & ~(1ULL << entry->device);
+    for (uint64_t left = devices; left; left &= left - 1) {
+        unsigned device = (unsigned) __builtin_ctzll (left);
+        if (gpb_placement_device (self->placement, device)->state != GPB_DEVICE_READY)
+            devices &= ~(1ULL << device);
+    }
+    if (!may || entry->answered || !entry->tenant || !devices || entry->attempts >= ATTEMPTS_MAX)
+        return false;
+    entry->devices = devices;
+    entry->sent_ns = 0;
+    gpb_error_t error;
+    if (gpb_placement_queue (self->placement, entry, now_ns, &error) != GPB_OK) {
+        gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
+                            &error);
+        gpb_book_close (self->book, entry);
+        return true;
+    }
+    self->counts.rerun += is_lost ? 1 : 0;
+    return true;
+}
+
+//  The device's answer becomes the request's.
+static void
+s_answer (self_t *self, gpb_entry_t *entry, gpb_message_t *message)
+{
+    gpb_message_t *reply = &entry->message;
+    while (reply->payloads_count > 0)    //  of a request that was kept
+        zmq_msg_close (&reply->payloads [--reply->payloads_count]);
+    gpb_codec_append (&message->header, GPB_REPLY_QUEUED_NS, entry->sent_ns - entry->received_ns,
+                      NULL);
+    zmq_msg_move (&reply->header, &message->header);
+    for (size_t payload = 0; payload < message->payloads_count; payload++)
+        gpb_message_add (reply, &message->payloads [payload], NULL);
+    message->payloads_count = 0;
+    gpb_router_send (self->router, entry->connection, reply);
 }
 
 static void s_registration_answer (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header);
@@ -170,22 +176,18 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
         return;    //  it has not been asked
     //  What was answered early was not answered OK, whatever its kernel has come to.
     bool is_ok = is_reply && status == GPB_OK && !entry->answered;
-    gpb_placement_answered (self->placement, entry, is_ok, gpb_clock_ns ());
+    uint64_t now_ns = gpb_clock_ns ();
+    gpb_placement_answered (self->placement, entry, is_ok, now_ns);
+    if (is_reply && status != GPB_OK && s_try_elsewhere (self, entry, status, now_ns))
+        return;
     if (!entry->answered && !is_reply) {
         gpb_error_t error;
         gpb_error_set (&error, GPB_INTERNAL, "device %u answered what cannot be read", index);
         gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
                             &error);
     }
-    else if (!entry->answered) {
-        gpb_codec_append (&message->header, GPB_REPLY_QUEUED_NS,
-                          entry->sent_ns - entry->received_ns, NULL);
-        zmq_msg_move (&entry->message.header, &message->header);
-        for (size_t payload = 0; payload < message->payloads_count; payload++)
-            gpb_message_add (&entry->message, &message->payloads [payload], NULL);
-        message->payloads_count = 0;
-        gpb_router_send (self->router, entry->connection, &entry->message);
-    }
+    else if (!entry->answered)
+        s_answer (self, entry, message);
     gpb_book_close (self->book, entry);
 }
 
@@ -202,11 +204,7 @@ s_handle_figures (self_t *self, unsigned index, const zmq_msg_t *header)
                            reply->stats->devices [0]);
         device->state = GPB_DEVICE_READY;
     }
-    if (reply->stats->n_pools == 1) {
-        self->pools [index] = *reply->stats->pools [0];
-        self->pools [index].base.n_unknown_fields = 0;
-        self->pools [index].base.unknown_fields = NULL;
-    }
+    gpb_told_copy (&self->told [index], reply->stats);
 }
 
 static void
@@ -214,17 +212,13 @@ s_recv_from_device (self_t *self, unsigned index)
 {
     gpb_message_t message;
     gpb_message_init (&message);
-    for (size_t count = 0; count < BATCH; count++) {
-        if (gpb_message_recv (&message, zsock_resolve (self->dealers [index]), NULL) != GPB_OK)
-            break;
-        gpb_hop_t hop;
-        if (message.envelope_count != 1 || !gpb_hop_read (&message.envelope [0], &hop))
-            continue;
-        if (hop.slot == NO_SLOT)
+    gpb_hop_t hop;
+    for (size_t count = 0;
+         count < BATCH && gpb_executors_recv (&self->executors, index, &hop, &message); count++)
+        if (gpb_executors_is_own (&hop))
             s_handle_figures (self, index, &message.header);
         else
             s_handle_answer (self, index, &hop, &message);
-    }
     gpb_message_clear (&message);
 }
 
@@ -237,40 +231,28 @@ s_first_notice (self_t *self)
     return self->notices_count ? self->notices [0] : "no backend found one";
 }
 
-static gpb_status_t
-s_check_bounds (self_t *self, const gpb_call_t *call, gpb_error_t *error)
-{
-    uint64_t depth = gpb_placement_depth (self->placement);
-    uint64_t size = gpb_placement_size (self->placement);
-    if (depth >= self->max_requests)
-        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
-                              "%" PRIu64
-                              " requests wait on this node, which is its bound: try again "
-                              "when some are answered",
-                              depth);
-    uint64_t more = gpb_message_payload_size (call->message);
-    if (more > self->max_size || size > self->max_size - more)
-        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
-                              "%" PRIu64 " bytes wait on this node, and %" PRIu64
-                              " more are over its bound of %" PRIu64,
-                              size, more, self->max_size);
-    return GPB_OK;
-}
-
 //  Enters a request in the book and queues it for the devices that fit.
 static void
-s_accept (self_t *self, gpb_call_t *call, uint64_t devices)
+s_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints, uint64_t devices)
 {
     gpb_error_t error;
     gpb_entry_t *entry = NULL;
-    if (s_check_bounds (self, call, &error) == GPB_OK)
+    uint32_t retry_after_ms;
+    uint64_t size = gpb_message_payload_size (call->message);
+    if (gpb_placement_admit (self->placement, gpb_book_tenant (call->connection), devices, size,
+                             &retry_after_ms, &error)
+        == GPB_OK)
         entry = gpb_book_enter (self->book, call, &error);
+    else
+        self->counts.exhausted++;
     if (!entry) {
-        gpb_call_refuse (self->service, call, &error);
+        gpb_call_refuse_until (self->service, call, retry_after_ms, &error);
         return;
     }
     entry->devices = devices;
-    if (gpb_placement_queue (self->placement, entry, &error) != GPB_OK) {
+    entry->is_bound = constraints->is_bound;
+    entry->memory = constraints->takes;
+    if (gpb_placement_queue (self->placement, entry, call->received_ns, &error) != GPB_OK) {
         gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
                             &error);
         gpb_book_close (self->book, entry);
@@ -293,22 +275,9 @@ s_handle_work (void *actor, gpb_call_t *call)
         status = gpb_placement_fit (self->placement, &constraints, s_first_notice (self), &devices,
                                     &error);
     if (status == GPB_OK)
-        s_accept (self, call, devices);
+        s_accept (self, call, &constraints, devices);
     else
         gpb_call_refuse (self->service, call, &error);
-}
-
-//  The device drops it unless it has begun, and answers it either way, so that its credit comes
-//  back.
-static void
-s_cancel_on_device (self_t *self, const gpb_entry_t *entry)
-{
-    Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
-    Gpb__V1__Cancel cancel = GPB__V1__CANCEL__INIT;
-    cancel.id = entry->key.id;
-    request.body_case = GPB__V1__REQUEST__BODY_CANCEL;
-    request.cancel = &cancel;
-    s_send_own (self, entry->device, entry->key.client, &request);
 }
 
 static void
@@ -324,8 +293,11 @@ s_handle_cancel (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
         return;
     }
+    //  The device drops it unless it has begun, and answers it either way, so that its credit comes
+    //  back.
     if (entry->sent_ns && !entry->registration)
-        s_cancel_on_device (self, entry);
+        gpb_executors_cancel (&self->executors, entry->device, entry->key.client, id);
+    self->counts.cancelled++;
     gpb_error_set (&error, GPB_CANCELLED, "the client took the request back");
     s_answer_early (self, entry, &error);
     gpb_call_done (self->service, call);
@@ -354,7 +326,7 @@ s_registration_round (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header)
         zmq_msg_t copy;
         zmq_msg_init (&copy);
         zmq_msg_copy (&copy, (zmq_msg_t *) header);
-        s_forward (self, entry, device, &copy, now_ns);
+        gpb_executors_forward (&self->executors, device, entry, &copy, false, now_ns);
         zmq_msg_close (&copy);
         entry->registration->waits_for++;
     }
@@ -428,7 +400,8 @@ s_report (self_t *self)
     return (gpb_report_t){ .node = self->node,
                            .placement = self->placement,
                            .router = gpb_router_figures (self->router),
-                           .pools = self->pools,
+                           .told = self->told,
+                           .counts = self->counts,
                            .notices = self->notices,
                            .notices_count = self->notices_count,
                            .started_ns = self->started_ns };
@@ -482,6 +455,9 @@ static const gpb_handler_t s_handlers [] = {
     { GPB__V1__REQUEST__BODY_COPY, s_handle_work },
     { GPB__V1__REQUEST__BODY_MAP, s_handle_work },
     { GPB__V1__REQUEST__BODY_UNMAP, s_handle_work },
+    { GPB__V1__REQUEST__BODY_RESERVE, s_handle_work },
+    { GPB__V1__REQUEST__BODY_RENEW, s_handle_work },
+    { GPB__V1__REQUEST__BODY_UNRESERVE, s_handle_work },
     { GPB__V1__REQUEST__BODY_CANCEL, s_handle_cancel },
     { GPB__V1__REQUEST__BODY_GOODBYE, s_handle_goodbye },
     { GPB__V1__REQUEST__BODY_HELLO, s_handle_hello },
@@ -507,26 +483,20 @@ s_lose_device (self_t *self, unsigned index, const char *reason)
 static gpb_status_t
 s_command_device (self_t *self, unsigned index, const char *endpoint, gpb_error_t *error)
 {
-    zsock_t *dealer = zsock_new (ZMQ_DEALER);
-    if (!dealer)
-        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no socket for device %u: %s", index,
-                              zmq_strerror (zmq_errno ()));
-    zsock_set_linger (dealer, 0);
-    zsock_set_sndhwm (dealer, 0);
-    zsock_set_rcvhwm (dealer, 0);
-    if (zsock_connect (dealer, "%s", endpoint) != 0) {
-        zsock_destroy (&dealer);
-        return gpb_error_set (error, GPB_INVALID_ARGUMENT, "cannot connect to %s", endpoint);
-    }
-    self->dealers [index] = dealer;
-    s_ask_figures (self, index);
+    if (gpb_executors_connect (&self->executors, index, endpoint, error) != GPB_OK)
+        return error->status;
+    gpb_executors_ask_figures (&self->executors, index);
     //  The one place where the broker waits: at start, for a device that is open already.
-    zmq_pollitem_t item = { zsock_resolve (dealer), 0, ZMQ_POLLIN, 0 };
-    zmq_poll (&item, 1, DEVICE_ANSWER_MS);
-    s_recv_from_device (self, index);
+    zmq_pollitem_t items [GPB_EXECUTORS_MAX];
+    uint64_t end_ns = gpb_clock_ns () + DEVICE_ANSWER_MS * GPB_NS_PER_MS;
+    const gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
+    while (device->state != GPB_DEVICE_READY && gpb_clock_ns () < end_ns) {
+        zmq_poll (items, gpb_executors_poll (&self->executors, items), DEVICE_ANSWER_MS);
+        s_recv_from_device (self, index);
+    }
     //  One that says nothing is lost; the node serves the others.
-    if (gpb_placement_device (self->placement, index)->state != GPB_DEVICE_READY) {
-        zsock_destroy (&self->dealers [index]);
+    if (device->state != GPB_DEVICE_READY) {
+        gpb_executors_disconnect (&self->executors, index);
         s_lose_device (self, index, "it did not say what it is");
     }
     return GPB_OK;
@@ -546,7 +516,7 @@ s_command (void *actor, char **words, size_t count, gpb_error_t *error)
     bool is_number = end != words [1] && *end == 0 && index < GPB_PLACEMENT_DEVICES_MAX;
     gpb_placed_device_t *device =
         is_number ? gpb_placement_device (self->placement, (unsigned) index) : NULL;
-    if (!device || self->dealers [index])
+    if (!device || gpb_executors_has (&self->executors, (unsigned) index))
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "device %s: expected a new one below %u",
                               words [1], gpb_placement_devices (self->placement));
     if (is_device)
@@ -571,7 +541,19 @@ s_copy_args (self_t *self, const gpb_broker_args_t *args)
         if (notice)
             self->notices [self->notices_count++] = notice;
     }
-    self->placement = gpb_placement_new (args->devices, &self->failure);
+    if (!self->config)
+        return;
+    const gpb_config_t *config = self->config;
+    gpb_placement_options_t options = {
+        .node = { gpb_config_number (config, "max_queued_requests"),
+                  gpb_config_number (config, "max_queued_size") },
+        .device = { gpb_config_number (config, "max_device_queued_requests"),
+                    gpb_config_number (config, "max_device_queued_size") },
+        .client = { gpb_config_number (config, "max_client_queued_requests"),
+                    gpb_config_number (config, "max_client_queued_size") },
+        .aging_ns = gpb_config_number (config, "aging_ms") * GPB_NS_PER_MS,
+    };
+    self->placement = gpb_placement_new (args->devices, &options, &self->failure);
 }
 
 static void
@@ -583,8 +565,6 @@ s_start (self_t *self)
         return;
     self->node = gpb_node_name (self->config);
     self->started_ns = gpb_clock_ns ();
-    self->max_requests = gpb_config_number (self->config, "max_queued_requests");
-    self->max_size = gpb_config_number (self->config, "max_queued_size");
     const char *path = gpb_config_string (self->config, "kernel_path");
     char *default_path = path [0] ? NULL : gpb_kernels_default_path ();
     self->kernels = gpb_kernels_new (default_path ? default_path : path, error);
@@ -621,14 +601,25 @@ s_drop_ended (self_t *self)
                 gpb_book_close (self->book, entry);
             }
         }
-        for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++) {
-            Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
-            Gpb__V1__Goodbye goodbye = GPB__V1__GOODBYE__INIT;
-            request.body_case = GPB__V1__REQUEST__BODY_GOODBYE;
-            request.goodbye = &goodbye;
-            if (self->dealers [device])
-                s_send_own (self, device, ended->number, &request);
-        }
+        for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
+            if (gpb_executors_has (&self->executors, device))
+                gpb_executors_goodbye (&self->executors, device, ended->number);
+        gpb_book_end (self->book, ended);
+    }
+}
+
+//  Answers what is out of time.
+static void
+s_expire (self_t *self, uint64_t now_ns)
+{
+    gpb_entry_t *entry;
+    while ((entry = gpb_book_earliest (self->book)) && entry->deadline.key <= now_ns) {
+        gpb_error_t error;
+        gpb_error_set (&error, GPB_DEADLINE_EXCEEDED, "the request's time was up %s",
+                       entry->sent_ns ? "while a device worked on it"
+                                      : "while it waited for a device");
+        self->counts.expired++;
+        s_answer_early (self, entry, &error);
     }
 }
 
@@ -638,21 +629,16 @@ static int
 s_check_time (self_t *self)
 {
     uint64_t now_ns = gpb_clock_ns ();
-    gpb_entry_t *entry;
-    while ((entry = gpb_book_earliest (self->book)) && entry->deadline.key <= now_ns) {
-        gpb_error_t error;
-        gpb_error_set (&error, GPB_DEADLINE_EXCEEDED, "the request's time was up %s",
-                       entry->sent_ns ? "while a device worked on it"
-                                      : "while it waited for a device");
-        s_answer_early (self, entry, &error);
-    }
+    s_expire (self, now_ns);
+    gpb_placement_age (self->placement, now_ns);
     if (now_ns >= self->next_figures_ns) {
         for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-            if (self->dealers [device])
-                s_ask_figures (self, device);
+            if (gpb_executors_has (&self->executors, device))
+                gpb_executors_ask_figures (&self->executors, device);
         self->next_figures_ns = now_ns + FIGURES_NS;
     }
     uint64_t next_ns = self->next_figures_ns;
+    const gpb_entry_t *entry = gpb_book_earliest (self->book);
     if (entry && entry->deadline.key < next_ns)
         next_ns = entry->deadline.key;
     return (int) ((next_ns - now_ns) / GPB_NS_PER_MS) + 1;
@@ -662,16 +648,12 @@ s_check_time (self_t *self)
 static bool
 s_round (self_t *self, bool reads_pipe)
 {
-    zmq_pollitem_t items [GPB_PLACEMENT_DEVICES_MAX + 3] = {
+    zmq_pollitem_t items [GPB_EXECUTORS_MAX + 3] = {
         { zsock_resolve (self->pipe), 0, (short) (reads_pipe ? ZMQ_POLLIN : 0), 0 },
         { gpb_router_socket (self->router), 0, ZMQ_POLLIN, 0 },
         { gpb_router_monitor (self->router), 0, ZMQ_POLLIN, 0 },
     };
-    int count = 3;
-    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-        if (self->dealers [device])
-            items [count++] =
-                (zmq_pollitem_t){ zsock_resolve (self->dealers [device]), 0, ZMQ_POLLIN, 0 };
+    int count = 3 + gpb_executors_poll (&self->executors, items + 3);
     int timeout_ms = s_check_time (self), lease_ms = gpb_router_next_timeout (self->router);
     zmq_poll (items, count, lease_ms >= 0 && lease_ms < timeout_ms ? lease_ms : timeout_ms);
 
@@ -679,7 +661,7 @@ s_round (self_t *self, bool reads_pipe)
     if (items [0].revents & ZMQ_POLLIN)
         go_on = gpb_service_command (self->service, self->pipe, s_command);
     for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-        if (self->dealers [device])
+        if (gpb_executors_has (&self->executors, device))
             s_recv_from_device (self, device);
     s_dispatch (self);
     if (go_on)
@@ -704,7 +686,7 @@ s_drain (self_t *self)
     while ((entry = gpb_book_earliest (self->book)))
         s_answer_early (self, entry, &error);
     //  What nobody has read yet is refused, but a client that never stops asking stops nobody.
-    gpb_service_receive (self->service, self->max_requests);
+    gpb_service_receive (self->service, gpb_placement_options (self->placement)->node.requests);
 }
 
 static void
@@ -714,8 +696,7 @@ s_stop (self_t *self)
     gpb_book_destroy (&self->book);
     gpb_codec_destroy (&self->codec);
     gpb_kernels_destroy (&self->kernels);
-    for (unsigned device = 0; device < GPB_PLACEMENT_DEVICES_MAX; device++)
-        zsock_destroy (&self->dealers [device]);
+    gpb_executors_clear (&self->executors);
     gpb_placement_destroy (&self->placement);
     for (size_t index = 0; index < self->notices_count; index++)
         gpb_free (self->notices [index]);

@@ -16,23 +16,35 @@ s_add (uint64_t left, uint64_t right)
     return left + right >= left ? left + right : UINT64_MAX;
 }
 
-//  The device of a handle joins those of the request's other handles.
+//  The device of a handle joins those of the request's other handles; what is its name for people.
 static gpb_status_t
-s_add_handle (gpb_constraints_t *self, uint64_t handle, unsigned devices, gpb_error_t *error)
+s_add_handle (gpb_constraints_t *self, const char *what, uint64_t handle, unsigned devices,
+              gpb_error_t *error)
 {
     unsigned device = gpb_handle_device (handle);
     if (device >= devices)
         return gpb_error_set (error, GPB_NOT_FOUND,
-                              "no buffer with handle %016" PRIx64 " is rented by this connection",
-                              handle);
+                              "no %s with handle %016" PRIx64 " is this connection's", what, handle);
     if (self->has_device && self->device != device)
         return gpb_error_set (error, GPB_FAILED_PRECONDITION,
                               "one request names device %" PRIu64
-                              " and a buffer of device %u: all must be on one",
-                              self->device, device);
+                              " and a %s of device %u: all must be on one",
+                              self->device, what, device);
     self->has_device = true;
     self->device = device;
+    self->is_bound = true;
     return GPB_OK;
+}
+
+//  What names a reservation goes to its device, which alone knows how much of it is left.
+static gpb_status_t
+s_add_reservation (gpb_constraints_t *self, uint64_t handle, unsigned devices, gpb_error_t *error)
+{
+    if (!handle)
+        return GPB_OK;
+    self->memory = 0;
+    self->takes = 0;
+    return s_add_handle (self, "reservation", handle, devices, error);
 }
 
 static gpb_status_t
@@ -52,21 +64,34 @@ s_read_execute (gpb_constraints_t *self, const gpb_call_t *call, gpb_kernels_t *
     for (size_t index = 0; status == GPB_OK && index < request->n_arguments; index++) {
         const Gpb__V1__Argument *argument = request->arguments [index];
         if (argument->value_case == GPB__V1__ARGUMENT__VALUE_BUFFER)
-            status = s_add_handle (self, argument->buffer->handle, devices, error);
+            status = s_add_handle (self, "buffer", argument->buffer->handle, devices, error);
         else if (argument->value_case == GPB__V1__ARGUMENT__VALUE_OUTPUT)
             self->memory = s_add (self->memory, argument->output->size);
     }
-    return status;
+    return status == GPB_OK ? s_add_reservation (self, request->reservation, devices, error)
+                            : status;
 }
 
-static void
-s_read_rent (gpb_constraints_t *self, const Gpb__V1__Rent *request)
+static gpb_status_t
+s_read_rent (gpb_constraints_t *self, const Gpb__V1__Rent *request, unsigned devices,
+             gpb_error_t *error)
 {
     self->has_device = request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE;
     self->device = self->has_device ? request->device : 0;
     self->require = request->require;
     self->require_count = request->n_require;
-    self->memory = request->size;
+    self->memory = self->takes = request->size;
+    return s_add_reservation (self, request->reservation, devices, error);
+}
+
+static void
+s_read_reserve (gpb_constraints_t *self, const Gpb__V1__Reserve *request)
+{
+    self->has_device = request->placement_case == GPB__V1__RESERVE__PLACEMENT_DEVICE;
+    self->device = self->has_device ? request->device : 0;
+    self->require = request->require;
+    self->require_count = request->n_require;
+    self->memory = self->takes = request->memory;
 }
 
 gpb_status_t
@@ -78,20 +103,25 @@ gpb_constraints_read (gpb_constraints_t *self, const gpb_call_t *call, gpb_kerne
     switch (request->body_case) {
     case GPB__V1__REQUEST__BODY_EXECUTE:
         return s_read_execute (self, call, kernels, devices, error);
-    case GPB__V1__REQUEST__BODY_RENT: s_read_rent (self, request->rent); return GPB_OK;
+    case GPB__V1__REQUEST__BODY_RENT: return s_read_rent (self, request->rent, devices, error);
+    case GPB__V1__REQUEST__BODY_RESERVE: s_read_reserve (self, request->reserve); return GPB_OK;
+    case GPB__V1__REQUEST__BODY_RENEW:
+        return s_add_handle (self, "reservation", request->renew->handle, devices, error);
+    case GPB__V1__REQUEST__BODY_UNRESERVE:
+        return s_add_handle (self, "reservation", request->unreserve->handle, devices, error);
     case GPB__V1__REQUEST__BODY_RELEASE:
-        return s_add_handle (self, request->release->handle, devices, error);
+        return s_add_handle (self, "buffer", request->release->handle, devices, error);
     case GPB__V1__REQUEST__BODY_READ:
-        return s_add_handle (self, request->read->handle, devices, error);
+        return s_add_handle (self, "buffer", request->read->handle, devices, error);
     case GPB__V1__REQUEST__BODY_WRITE:
-        return s_add_handle (self, request->write->handle, devices, error);
+        return s_add_handle (self, "buffer", request->write->handle, devices, error);
     case GPB__V1__REQUEST__BODY_MAP:
-        return s_add_handle (self, request->map->handle, devices, error);
+        return s_add_handle (self, "buffer", request->map->handle, devices, error);
     case GPB__V1__REQUEST__BODY_UNMAP:
-        return s_add_handle (self, request->unmap->handle, devices, error);
+        return s_add_handle (self, "buffer", request->unmap->handle, devices, error);
     case GPB__V1__REQUEST__BODY_COPY: {
-        gpb_status_t status = s_add_handle (self, request->copy->source, devices, error);
-        return status == GPB_OK ? s_add_handle (self, request->copy->target, devices, error)
+        gpb_status_t status = s_add_handle (self, "buffer", request->copy->source, devices, error);
+        return status == GPB_OK ? s_add_handle (self, "buffer", request->copy->target, devices, error)
                                 : status;
     }
     default:

@@ -3,8 +3,7 @@
 //
 //  There are few different sets of devices that requests may have (all, one each, those with
 //  fp64...), so the queues stand in an array that is searched through; an empty one is used again
-//  for the next new set. received_ns says which of two requests came first, since the broker
-//  receives one after the other.
+//  for the next new set.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -22,24 +21,26 @@
 #define PACE_SHIFT 3               //  a new sample weighs 1/8
 #define PACE_UNKNOWN CREDIT_NS     //  of a device that has answered nothing yet, as a guess in ns
 
-typedef struct {
-    uint64_t devices;    //  bit i: device i may have what waits here
-    gpb_entry_t *first, *last;
-} s_queue_t;
+#define RETRY_SHARE 16             //  of what waits is to be done before it is worth asking again
+#define RETRY_MAX_MS 60000
 
 struct _gpb_placement_t {
+    gpb_placement_options_t options;
     unsigned devices_count;
     gpb_placed_device_t *devices;
-    s_queue_t *queues;
+    gpb_queue_clock_t clock;
+    gpb_queue_t **queues;
     size_t queues_count;
     uint64_t depth, size;    //  of all queues
 };
 
 gpb_placement_t *
-gpb_placement_new (unsigned devices, gpb_error_t *error)
+gpb_placement_new (unsigned devices, const gpb_placement_options_t *options, gpb_error_t *error)
 {
     gpb_placement_t *self = gpb_alloc (1, sizeof *self);
     if (self) {
+        self->options = *options;
+        self->clock.aging_ns = options->aging_ns;
         self->devices_count =
             devices < GPB_PLACEMENT_DEVICES_MAX ? devices : GPB_PLACEMENT_DEVICES_MAX;
         self->devices = gpb_alloc (self->devices_count, sizeof *self->devices);
@@ -59,6 +60,8 @@ gpb_placement_destroy (gpb_placement_t **self_p)
         return;
     *self_p = NULL;
     gpb_free (self->devices);
+    for (size_t index = 0; index < self->queues_count; index++)
+        gpb_queue_destroy (&self->queues [index]);
     gpb_free (self->queues);
     gpb_free (self);
 }
@@ -109,6 +112,15 @@ s_lacks (const gpb_placed_device_t *device, const gpb_constraints_t *constraints
     return lacks;
 }
 
+//  What is on its way to it is as good as taken.
+static uint64_t
+s_available (const gpb_placed_device_t *device)
+{
+    return device->available_memory > device->promised_memory
+               ? device->available_memory - device->promised_memory
+               : 0;
+}
+
 gpb_status_t
 gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, const char *notice,
                    uint64_t *devices_p, gpb_error_t *error)
@@ -128,6 +140,7 @@ gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, 
         if (constraints->has_device && constraints->device != index)
             continue;
         const char *lacks = s_lacks (device, constraints);
+        uint64_t available = s_available (device);
         if (device->state != GPB_DEVICE_READY)
             s_add_reason (reasons, sizeof reasons, index, device, "is not ready: %s",
                           device->reason [0] ? device->reason : "it is starting");
@@ -136,10 +149,10 @@ gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, 
             if (worst == GPB_UNAVAILABLE)
                 worst = GPB_FAILED_PRECONDITION;
         }
-        else if (constraints->memory > device->available_memory) {
+        else if (constraints->memory > available) {
             s_add_reason (reasons, sizeof reasons, index, device,
                           "has %" PRIu64 " bytes available of the %" PRIu64 " that are needed",
-                          device->available_memory, constraints->memory);
+                          available, constraints->memory);
             worst = GPB_RESOURCE_EXHAUSTED;
         }
         else
@@ -154,65 +167,68 @@ gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, 
 static void
 s_count_depth (gpb_placement_t *self, const gpb_entry_t *entry, int step)
 {
-    self->depth += (uint64_t) (int64_t) step;
-    self->size += (uint64_t) (int64_t) step * entry->size;
-    for (uint64_t left = entry->devices; left; left &= left - 1)
-        self->devices [__builtin_ctzll (left)].queue_depth += (uint64_t) (int64_t) step;
+    uint64_t requests = (uint64_t) (int64_t) step, size = requests * entry->size;
+    bool is_bound = (entry->devices & (entry->devices - 1)) == 0;
+    self->depth += requests;
+    self->size += size;
+    for (uint64_t left = entry->devices; left; left &= left - 1) {
+        gpb_placed_device_t *device = &self->devices [__builtin_ctzll (left)];
+        device->queue_depth += requests;
+        device->queue_size += size;
+        device->bound_depth += is_bound ? requests : 0;
+        device->bound_size += is_bound ? size : 0;
+    }
 }
 
-static s_queue_t *
+static gpb_queue_t *
 s_queue_for (gpb_placement_t *self, uint64_t devices)
 {
-    s_queue_t *empty = NULL;
+    gpb_queue_t *empty = NULL;
     for (size_t index = 0; index < self->queues_count; index++) {
-        if (self->queues [index].devices == devices)
-            return &self->queues [index];
-        if (!self->queues [index].first)
-            empty = &self->queues [index];
+        gpb_queue_t *queue = self->queues [index];
+        if (gpb_queue_devices (queue) == devices)
+            return queue;
+        if (gpb_queue_depth (queue) == 0)
+            empty = queue;
     }
-    if (!empty) {
-        void *queues = gpb_realloc (self->queues, self->queues_count + 1, sizeof *self->queues);
-        if (!queues)
-            return NULL;
-        self->queues = queues;
-        empty = &self->queues [self->queues_count++];
-        empty->first = empty->last = NULL;
+    if (empty) {
+        gpb_queue_set_devices (empty, devices);
+        return empty;
     }
-    empty->devices = devices;
-    return empty;
+    void *queues = gpb_realloc (self->queues, self->queues_count + 1, sizeof *self->queues);
+    if (!queues)
+        return NULL;
+    self->queues = queues;
+    gpb_queue_t *queue = gpb_queue_new (devices, &self->clock);
+    if (queue)
+        self->queues [self->queues_count++] = queue;
+    return queue;
 }
 
 gpb_status_t
-gpb_placement_queue (gpb_placement_t *self, gpb_entry_t *entry, gpb_error_t *error)
+gpb_placement_queue (gpb_placement_t *self, gpb_entry_t *entry, uint64_t now_ns, gpb_error_t *error)
 {
-    s_queue_t *queue = s_queue_for (self, entry->devices);
+    gpb_queue_t *queue = s_queue_for (self, entry->devices);
     if (!queue)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a queue");
-    entry->queue_previous = queue->last;
-    entry->queue_next = NULL;
-    if (queue->last)
-        queue->last->queue_next = entry;
-    else
-        queue->first = entry;
-    queue->last = entry;
-    s_count_depth (self, entry, 1);
-    return GPB_OK;
+    gpb_status_t status = gpb_queue_add (queue, entry, now_ns, error);
+    if (status == GPB_OK)
+        s_count_depth (self, entry, 1);
+    return status;
 }
 
 void
 gpb_placement_unqueue (gpb_placement_t *self, gpb_entry_t *entry)
 {
-    s_queue_t *queue = s_queue_for (self, entry->devices);
-    if (entry->queue_previous)
-        entry->queue_previous->queue_next = entry->queue_next;
-    else
-        queue->first = entry->queue_next;
-    if (entry->queue_next)
-        entry->queue_next->queue_previous = entry->queue_previous;
-    else
-        queue->last = entry->queue_previous;
-    entry->queue_previous = entry->queue_next = NULL;
+    gpb_queue_remove (entry);
     s_count_depth (self, entry, -1);
+}
+
+void
+gpb_placement_age (gpb_placement_t *self, uint64_t now_ns)
+{
+    for (size_t index = 0; self->depth && index < self->queues_count; index++)
+        gpb_queue_age (self->queues [index], now_ns);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -223,6 +239,77 @@ static uint64_t
 s_pace (const gpb_placed_device_t *device)
 {
     return device->service_ns ? device->service_ns : PACE_UNKNOWN;
+}
+
+//  Until these devices together should have done a share of so many requests.
+static uint32_t
+s_retry_after_ms (const gpb_placement_t *self, uint64_t devices, uint64_t depth)
+{
+    double per_ns = 0;
+    for (uint64_t left = devices; left; left &= left - 1)
+        per_ns += 1.0 / (double) s_pace (&self->devices [__builtin_ctzll (left)]);
+    double wait_ms = per_ns > 0 ? (double) (depth / RETRY_SHARE) / per_ns / GPB_NS_PER_MS : 0;
+    if (wait_ms < 1)
+        return 1;
+    return wait_ms < RETRY_MAX_MS ? (uint32_t) wait_ms : RETRY_MAX_MS;
+}
+
+//  One bound and what waits under it.
+typedef struct {
+    const gpb_bound_t *bound;
+    uint64_t depth, size;
+    const char *place;    //  for people: "on this node"
+} s_load_t;
+
+static bool
+s_has_room (const s_load_t *load, uint64_t size)
+{
+    return load->depth < load->bound->requests && size <= load->bound->size
+           && load->size <= load->bound->size - size;
+}
+
+static gpb_status_t
+s_refuse (const gpb_placement_t *self, const s_load_t *load, uint64_t devices, uint64_t size,
+          uint32_t *retry_after_ms, gpb_error_t *error)
+{
+    const gpb_bound_t *bound = load->bound;
+    if (size > bound->size)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                              "a request of %" PRIu64 " bytes: at most %" PRIu64 " may wait %s",
+                              size, bound->size, load->place);
+    *retry_after_ms = s_retry_after_ms (self, devices, load->depth);
+    if (load->depth >= bound->requests)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                              "%" PRIu64 " requests wait %s, which is the bound: try again in "
+                              "%" PRIu32 " ms",
+                              load->depth, load->place, *retry_after_ms);
+    return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                          "%" PRIu64 " requests of %" PRIu64 " bytes wait %s, and %" PRIu64
+                          " bytes more are over the bound of %" PRIu64 ": try again in %" PRIu32
+                          " ms",
+                          load->depth, load->size, load->place, size, bound->size, *retry_after_ms);
+}
+
+gpb_status_t
+gpb_placement_admit (gpb_placement_t *self, const gpb_tenant_t *tenant, uint64_t devices,
+                     uint64_t size, uint32_t *retry_after_ms, gpb_error_t *error)
+{
+    const gpb_placement_options_t *options = &self->options;
+    *retry_after_ms = 0;
+    s_load_t node = { &options->node, self->depth, self->size, "on this node" };
+    s_load_t client = { &options->client, tenant ? tenant->depth : 0, tenant ? tenant->size : 0,
+                        "for this client" };
+    if (!s_has_room (&client, size))
+        return s_refuse (self, &client, devices, size, retry_after_ms, error);
+    if ((devices & (devices - 1)) == 0) {
+        unsigned index = (unsigned) __builtin_ctzll (devices);
+        s_load_t device = { &options->device, self->devices [index].bound_depth,
+                            self->devices [index].bound_size, "for its device alone" };
+        if (!s_has_room (&device, size))
+            return s_refuse (self, &device, devices, size, retry_after_ms, error);
+    }
+    return s_has_room (&node, size) ? GPB_OK
+                                    : s_refuse (self, &node, devices, size, retry_after_ms, error);
 }
 
 static bool
@@ -264,20 +351,24 @@ gpb_placement_next (gpb_placement_t *self, uint64_t now_ns)
 {
     gpb_entry_t *next = NULL;
     unsigned device = 0;
-    for (size_t index = 0; index < self->queues_count; index++) {
-        gpb_entry_t *first = self->queues [index].first;
-        if (!first || (next && next->received_ns <= first->received_ns))
-            continue;
-        unsigned best = s_best (self, first->devices);
-        if (best < self->devices_count) {
+    for (size_t index = 0; self->depth && index < self->queues_count; index++) {
+        unsigned best = s_best (self, gpb_queue_devices (self->queues [index]));
+        gpb_entry_t *first =
+            best < self->devices_count ? gpb_queue_first (self->queues [index]) : NULL;
+        if (first && (!next || gpb_queue_before (first, next))) {
             next = first;
             device = best;
         }
     }
-    if (next) {
-        gpb_placement_unqueue (self, next);
-        gpb_placement_took (self, next, device, now_ns);
-    }
+    if (!next)
+        return NULL;
+    gpb_placement_unqueue (self, next);
+    //  Its own requests tell best what the next one costs; before the first answer, the device's.
+    gpb_tenant_t *tenant = next->tenant;
+    gpb_tenant_charge (tenant, &self->clock,
+                       tenant->cost_ns ? tenant->cost_ns : self->devices [device].service_ns);
+    gpb_placement_took (self, next, device, now_ns);
+    gpb_histogram_record (&self->devices [device].queued, now_ns - next->received_ns);
     return next;
 }
 
@@ -287,6 +378,16 @@ gpb_placement_took (gpb_placement_t *self, gpb_entry_t *entry, unsigned device, 
     entry->device = device;
     entry->sent_ns = now_ns;
     self->devices [device].in_flight++;
+    self->devices [device].promised_memory += entry->memory;
+}
+
+//  Exponential smoothing; 0 stands for no sample yet.
+static uint64_t
+s_smooth (uint64_t old_ns, uint64_t sample_ns)
+{
+    if (old_ns)
+        sample_ns = old_ns - (old_ns >> PACE_SHIFT) + (sample_ns >> PACE_SHIFT);
+    return sample_ns ? sample_ns : 1;
 }
 
 void
@@ -297,12 +398,12 @@ gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is
     uint64_t began_ns =
         entry->sent_ns > device->last_answer_ns ? entry->sent_ns : device->last_answer_ns;
     uint64_t sample_ns = now_ns > began_ns ? now_ns - began_ns : 1;
-    if (device->service_ns)
-        sample_ns =
-            device->service_ns - (device->service_ns >> PACE_SHIFT) + (sample_ns >> PACE_SHIFT);
-    device->service_ns = sample_ns ? sample_ns : 1;
+    device->service_ns = s_smooth (device->service_ns, sample_ns);
+    if (entry->tenant)
+        entry->tenant->cost_ns = s_smooth (entry->tenant->cost_ns, sample_ns);
     device->last_answer_ns = now_ns;
     device->in_flight--;
+    device->promised_memory -= entry->memory;
     if (is_ok)
         device->processed++;
     else
@@ -322,4 +423,25 @@ uint64_t
 gpb_placement_size (const gpb_placement_t *self)
 {
     return self->size;
+}
+
+uint64_t
+gpb_placement_depth_at (const gpb_placement_t *self, unsigned level)
+{
+    uint64_t depth = 0;
+    for (size_t index = 0; index < self->queues_count; index++)
+        depth += gpb_queue_depth_at (self->queues [index], level);
+    return depth;
+}
+
+uint64_t
+gpb_placement_aged (const gpb_placement_t *self)
+{
+    return self->clock.aged;
+}
+
+const gpb_placement_options_t *
+gpb_placement_options (const gpb_placement_t *self)
+{
+    return &self->options;
 }

@@ -7,18 +7,20 @@
 //  at most 64, and between them as many as 1 ms holds, by the device's own pace. Where several
 //  devices have a credit, the least expected wait wins, then the most available memory.
 //
-//  A queue holds the requests that the same set of devices may have, in the order in which they
-//  came; a device takes the one that came first among the heads of its queues. So what is bound to
-//  one device blocks nobody who is not. Pure logic, no sockets; one thread: the broker's.
+//  A queue (gpb_queue.h) holds the requests that the same set of devices may have; a device takes
+//  the one that goes before all others at the heads of its queues. So what is bound to one device
+//  blocks nobody who is not. What waits is bounded in requests and in bytes, for the node, for each
+//  device (of what it alone may have) and for each client. Pure logic, no sockets; one thread: the
+//  broker's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #ifndef GPB_PLACEMENT_H_INCLUDED
 #define GPB_PLACEMENT_H_INCLUDED
 
-#include "gpb_book.h"
 #include "gpb_histogram.h"
 #include "gpb_kernel.h"
+#include "gpb_queue.h"
 
 #define GPB_PLACEMENT_DEVICES_MAX 64    //  a set of them is a word
 
@@ -35,18 +37,34 @@ typedef struct {
     gpb_device_state_t state;
     char reason [512];            //  why, where it is not READY
     uint64_t available_memory;    //  bytes, as it said last
+    uint64_t promised_memory;     //  bytes that rents on their way to it will take
     uint32_t in_flight;           //  requests that it has
-    uint64_t queue_depth;         //  requests that wait and that it may get
+    uint64_t queue_depth, queue_size;    //  requests that wait and that it may get; their bytes
+    uint64_t bound_depth, bound_size;    //  of these, those that it alone may get
     uint64_t service_ns;    //  smoothed time between two answers while it is busy; 0: not known yet
     uint64_t last_answer_ns;
     uint64_t processed, failed;
     gpb_histogram_t latency;    //  from receiving a request to its answer
     gpb_histogram_minute_t latency_minute;
+    gpb_histogram_t queued;    //  from receiving a request to handing it over
 } gpb_placed_device_t;
 
 typedef struct _gpb_placement_t gpb_placement_t;
 
-gpb_placement_t *gpb_placement_new (unsigned devices, gpb_error_t *error);
+//  Bounds of what waits.
+typedef struct {
+    uint64_t requests, size;    //  size: bytes
+} gpb_bound_t;
+
+typedef struct {
+    gpb_bound_t node, device, client;
+    uint64_t aging_ns;    //  gpb_queue.h
+} gpb_placement_options_t;
+
+gpb_placement_t *gpb_placement_new (unsigned devices, const gpb_placement_options_t *options,
+                                    gpb_error_t *error);
+
+//  Nothing may wait any more, but where the clients of what waits are gone as well.
 void gpb_placement_destroy (gpb_placement_t **self_p);
 
 unsigned gpb_placement_devices (const gpb_placement_t *self);
@@ -59,7 +77,9 @@ typedef struct {
     const gpb_kernel_t *kernel;    //  its capabilities; NULL: none
     char *const *require;          //  more capabilities
     size_t require_count;
-    uint64_t memory;    //  bytes
+    uint64_t memory;    //  bytes that must be available
+    uint64_t takes;     //  bytes that it will take of them for good: a rent, a reservation
+    bool is_bound;      //  it names memory, and keeps its place among its client's that do
 } gpb_constraints_t;
 
 //  The set of devices that fit, bit by bit. NOT_FOUND: no such device; UNAVAILABLE: it is lost, or
@@ -68,9 +88,16 @@ typedef struct {
 gpb_status_t gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints,
                                 const char *notice, uint64_t *devices_p, gpb_error_t *error);
 
-//  Puts an entry, whose devices are set, at the end of its queue. RESOURCE_EXHAUSTED when memory
-//  runs out.
-gpb_status_t gpb_placement_queue (gpb_placement_t *self, gpb_entry_t *entry, gpb_error_t *error);
+//  Whether there is room for one more request of a client (NULL: nothing of it waits) with so many
+//  bytes that these devices may have. RESOURCE_EXHAUSTED says the bound and the depth, and
+//  *retry_after_ms when a sixteenth of what waits should be done, by the devices' own pace.
+gpb_status_t gpb_placement_admit (gpb_placement_t *self, const gpb_tenant_t *tenant,
+                                  uint64_t devices, uint64_t size, uint32_t *retry_after_ms,
+                                  gpb_error_t *error);
+
+//  Puts an entry, whose devices are set, into its queue. RESOURCE_EXHAUSTED when memory runs out.
+gpb_status_t gpb_placement_queue (gpb_placement_t *self, gpb_entry_t *entry, uint64_t now_ns,
+                                  gpb_error_t *error);
 
 //  Takes an entry that waits out of its queue.
 void gpb_placement_unqueue (gpb_placement_t *self, gpb_entry_t *entry);
@@ -79,6 +106,9 @@ void gpb_placement_unqueue (gpb_placement_t *self, gpb_entry_t *entry);
 //  (entry->device). NULL: nothing that waits has a device with a credit.
 gpb_entry_t *gpb_placement_next (gpb_placement_t *self, uint64_t now_ns);
 
+//  Moves up what has waited long enough. To be called now and then while anything waits.
+void gpb_placement_age (gpb_placement_t *self, uint64_t now_ns);
+
 //  What the device at hand has answered: its credit is back, and its pace is measured. For a
 //  request that did not pass through gpb_placement_next, count it in with gpb_placement_took first.
 void gpb_placement_took (gpb_placement_t *self, gpb_entry_t *entry, unsigned device,
@@ -86,8 +116,14 @@ void gpb_placement_took (gpb_placement_t *self, gpb_entry_t *entry, unsigned dev
 void gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok,
                              uint64_t now_ns);
 
-//  Requests that wait, and their bytes.
+//  Requests that wait, their bytes, and how many stand at a level (gpb_queue.h).
 uint64_t gpb_placement_depth (const gpb_placement_t *self);
 uint64_t gpb_placement_size (const gpb_placement_t *self);
+uint64_t gpb_placement_depth_at (const gpb_placement_t *self, unsigned level);
+
+//  Times that a request has gone up a level.
+uint64_t gpb_placement_aged (const gpb_placement_t *self);
+
+const gpb_placement_options_t *gpb_placement_options (const gpb_placement_t *self);
 
 #endif

@@ -26,8 +26,32 @@ s_wire_state (gpb_device_state_t state)
 typedef struct {
     gpb_described_device_t device;
     Gpb__V1__Load load;
-    Gpb__V1__Latency latency, latency_minute;
+    Gpb__V1__Latency latency, latency_minute, queued;
 } s_description_t;
+
+void
+gpb_told_copy (gpb_told_t *self, const Gpb__V1__StatsReply *stats)
+{
+    self->has_pool = stats->n_pools == 1;
+    self->has_compile = stats->n_compiles == 1;
+    if (self->has_pool) {
+        const Gpb__V1__PoolStats *pool = stats->pools [0];
+        size_t most = sizeof self->kept_by_class / sizeof self->kept_by_class [0];
+        self->pool = *pool;
+        self->pool.base.n_unknown_fields = 0;
+        self->pool.base.unknown_fields = NULL;
+        self->pool.kept_by_class = self->kept_by_class;
+        self->pool.n_kept_by_class = pool->n_kept_by_class < most ? pool->n_kept_by_class : most;
+        if (self->pool.n_kept_by_class)
+            memcpy (self->kept_by_class, pool->kept_by_class,
+                    self->pool.n_kept_by_class * sizeof self->kept_by_class [0]);
+    }
+    if (self->has_compile) {
+        self->compile = *stats->compiles [0];
+        self->compile.base.n_unknown_fields = 0;
+        self->compile.base.unknown_fields = NULL;
+    }
+}
 
 static void
 s_describe (gpb_placed_device_t *device, unsigned index, s_description_t *description)
@@ -42,12 +66,16 @@ s_describe (gpb_placed_device_t *device, unsigned index, s_description_t *descri
     Gpb__V1__Load *load = &description->load;
     gpb__v1__load__init (load);
     load->queue_depth = device->queue_depth;
+    load->queue_size = device->queue_size;
+    load->bound_depth = device->bound_depth;
     load->in_flight = device->in_flight;
     load->processed = device->processed;
     load->failed = device->failed;
     load->latency = &description->latency;
     load->latency_minute = &description->latency_minute;
+    load->queued = &description->queued;
     gpb_describe_latency (load->latency, &device->latency);
+    gpb_describe_latency (load->queued, &device->queued);
     gpb_histogram_t minute;
     gpb_histogram_minute_sum (&device->latency_minute, &minute, gpb_clock_ns ());
     gpb_describe_latency (load->latency_minute, &minute);
@@ -112,17 +140,33 @@ gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *
         return;
     }
     Gpb__V1__PoolStats *pools [GPB_PLACEMENT_DEVICES_MAX];
+    Gpb__V1__CompileStats *compiles [GPB_PLACEMENT_DEVICES_MAX];
+    uint64_t waiting [GPB_QUEUE_LEVELS];
     stats.n_devices = gpb_placement_devices (self->placement);
     for (unsigned index = 0; index < stats.n_devices; index++) {
         const gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
         stats.in_flight += device->in_flight;
-        //  Zeros until the device has told its pool's figures.
-        if (device->state == GPB_DEVICE_READY && self->pools [index].base.descriptor)
-            pools [stats.n_pools++] = &self->pools [index];
+        if (device->state == GPB_DEVICE_READY && self->told [index].has_pool)
+            pools [stats.n_pools++] = &self->told [index].pool;
+        if (device->state == GPB_DEVICE_READY && self->told [index].has_compile)
+            compiles [stats.n_compiles++] = &self->told [index].compile;
     }
+    for (unsigned level = 0; level < GPB_QUEUE_LEVELS; level++)
+        waiting [level] = gpb_placement_depth_at (self->placement, level);
+    const gpb_placement_options_t *options = gpb_placement_options (self->placement);
     stats.node = (char *) self->node;
     stats.uptime_ns = gpb_clock_ns () - self->started_ns;
     stats.pools = pools;
+    stats.compiles = compiles;
+    stats.n_waiting = GPB_QUEUE_LEVELS;
+    stats.waiting = waiting;
+    stats.max_queue_depth = options->node.requests;
+    stats.max_queue_size = options->node.size;
+    stats.exhausted = self->counts.exhausted;
+    stats.expired = self->counts.expired;
+    stats.cancelled = self->counts.cancelled;
+    stats.rerun = self->counts.rerun;
+    stats.aged = gpb_placement_aged (self->placement);
     stats.connections = self->router->connections;
     stats.requests = self->router->received;
     stats.replies = self->router->sent;
@@ -130,6 +174,7 @@ gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *
     stats.dropped_replies = self->router->dropped_replies;
     stats.dropped_clients = self->router->dropped_peers;
     stats.queue_depth = gpb_placement_depth (self->placement);
+    stats.queue_size = gpb_placement_size (self->placement);
     reply.body_case = GPB__V1__REPLY__BODY_STATS;
     reply.stats = &stats;
     gpb_call_reply (service, call, &reply);

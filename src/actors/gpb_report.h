@@ -7,12 +7,32 @@
 
 #include "gpb_placement.h"
 
+//  What a device has said of its memory and its kernels last.
+typedef struct {
+    bool has_pool, has_compile;
+    Gpb__V1__PoolStats pool;
+    Gpb__V1__CompileStats compile;
+    uint64_t kept_by_class [64];    //  pool points here
+} gpb_told_t;
+
+//  Copies it from a device's stats.
+void gpb_told_copy (gpb_told_t *self, const Gpb__V1__StatsReply *stats);
+
+//  What the broker has counted since it started.
+typedef struct {
+    uint64_t exhausted;    //  refused for want of room in a queue
+    uint64_t expired;      //  answered DEADLINE_EXCEEDED
+    uint64_t cancelled;
+    uint64_t rerun;        //  idempotent requests that ran again after their device was lost
+} gpb_report_counts_t;
+
 //  What a report is made of; all borrowed.
 typedef struct {
     const char *node;
     gpb_placement_t *placement;
     const gpb_router_figures_t *router;
-    Gpb__V1__PoolStats *pools;    //  one for each device, as it said last
+    gpb_told_t *told;    //  one for each device
+    gpb_report_counts_t counts;
     char **notices;
     size_t notices_count;
     uint64_t started_ns;

@@ -198,9 +198,9 @@ gpb_service_reply (gpb_service_t *self, gpb_connection_t *connection, gpb_messag
     gpb_message_clear (message);
 }
 
-void
-gpb_service_refuse (gpb_service_t *self, gpb_connection_t *connection, gpb_message_t *message,
-                    uint64_t id, const gpb_error_t *error)
+static void
+s_refuse (gpb_service_t *self, gpb_connection_t *connection, gpb_message_t *message, uint64_t id,
+          uint32_t retry_after_ms, const gpb_error_t *error)
 {
     for (size_t index = 0; index < message->payloads_count; index++)
         zmq_msg_close (&message->payloads [index]);
@@ -210,13 +210,28 @@ gpb_service_refuse (gpb_service_t *self, gpb_connection_t *connection, gpb_messa
     reply.id = id;
     reply.status = (Gpb__V1__Status) error->status;
     reply.message = (char *) error->text;    //  packing reads it, and mends what is no UTF-8
+    reply.retry_after_ms = retry_after_ms;
     gpb_service_reply (self, connection, message, &reply);
+}
+
+void
+gpb_service_refuse (gpb_service_t *self, gpb_connection_t *connection, gpb_message_t *message,
+                    uint64_t id, const gpb_error_t *error)
+{
+    s_refuse (self, connection, message, id, 0, error);
 }
 
 void
 gpb_call_refuse (gpb_service_t *self, gpb_call_t *call, const gpb_error_t *error)
 {
-    gpb_service_refuse (self, call->connection, call->message, call->request->id, error);
+    gpb_call_refuse_until (self, call, 0, error);
+}
+
+void
+gpb_call_refuse_until (gpb_service_t *self, gpb_call_t *call, uint32_t retry_after_ms,
+                       const gpb_error_t *error)
+{
+    s_refuse (self, call->connection, call->message, call->request->id, retry_after_ms, error);
 }
 
 void

@@ -79,8 +79,11 @@ void gpb_service_reply (gpb_service_t *self, gpb_connection_t *connection, gpb_m
 void gpb_service_refuse (gpb_service_t *self, gpb_connection_t *connection, gpb_message_t *message,
                          uint64_t id, const gpb_error_t *error);
 
-//  The same for a call, while its handler runs.
+//  The same for a call, while its handler runs; the second one says when to ask again, in ms (0:
+//  nothing is known of that).
 void gpb_call_refuse (gpb_service_t *self, gpb_call_t *call, const gpb_error_t *error);
+void gpb_call_refuse_until (gpb_service_t *self, gpb_call_t *call, uint32_t retry_after_ms,
+                            const gpb_error_t *error);
 void gpb_call_reply (gpb_service_t *self, gpb_call_t *call, Gpb__V1__Reply *reply);
 
 //  Answers OK to a request whose reply says no more than that (goodbye, release, copy,

@@ -1,4 +1,4 @@
-//  gpb_heap - a binary heap of deadlines, intrusive
+//  gpb_heap - a binary heap, intrusive: of deadlines, of turns
 //
 //  The array's element i has its children at 2i + 1 and 2i + 2, and no child is smaller than its
 //  parent. It doubles when it is full and never shrinks: it is as large as the most that ever
@@ -10,7 +10,7 @@
 
 #include "gpb_alloc.h"
 
-#define FIRST_CAPACITY 64
+#define FIRST_CAPACITY 16
 
 static void
 s_place (gpb_heap_t *self, size_t index, gpb_heap_node_t *node)
@@ -19,12 +19,18 @@ s_place (gpb_heap_t *self, size_t index, gpb_heap_node_t *node)
     node->position = index + 1;
 }
 
+static bool
+s_is_smaller (const gpb_heap_node_t *one, const gpb_heap_node_t *other)
+{
+    return one->key < other->key || (one->key == other->key && one->tie < other->tie);
+}
+
 //  Moves what stands at index toward the root while its parent is larger.
 static void
 s_rise (gpb_heap_t *self, size_t index)
 {
     gpb_heap_node_t *node = self->nodes [index];
-    while (index > 0 && self->nodes [(index - 1) / 2]->key > node->key) {
+    while (index > 0 && s_is_smaller (node, self->nodes [(index - 1) / 2])) {
         s_place (self, index, self->nodes [(index - 1) / 2]);
         index = (index - 1) / 2;
     }
@@ -38,9 +44,9 @@ s_sink (gpb_heap_t *self, size_t index)
     gpb_heap_node_t *node = self->nodes [index];
     while (2 * index + 1 < self->count) {
         size_t child = 2 * index + 1;
-        if (child + 1 < self->count && self->nodes [child + 1]->key < self->nodes [child]->key)
+        if (child + 1 < self->count && s_is_smaller (self->nodes [child + 1], self->nodes [child]))
             child++;
-        if (self->nodes [child]->key >= node->key)
+        if (!s_is_smaller (self->nodes [child], node))
             break;
         s_place (self, index, self->nodes [child]);
         index = child;
@@ -49,16 +55,24 @@ s_sink (gpb_heap_t *self, size_t index)
 }
 
 bool
+gpb_heap_reserve (gpb_heap_t *self)
+{
+    if (self->count < self->capacity)
+        return true;
+    size_t capacity = self->capacity ? 2 * self->capacity : FIRST_CAPACITY;
+    void *nodes = gpb_realloc (self->nodes, capacity, sizeof (gpb_heap_node_t *));
+    if (!nodes)
+        return false;
+    self->nodes = nodes;
+    self->capacity = capacity;
+    return true;
+}
+
+bool
 gpb_heap_add (gpb_heap_t *self, gpb_heap_node_t *node)
 {
-    if (self->count == self->capacity) {
-        size_t capacity = self->capacity ? 2 * self->capacity : FIRST_CAPACITY;
-        void *nodes = gpb_realloc (self->nodes, capacity, sizeof (gpb_heap_node_t *));
-        if (!nodes)
-            return false;
-        self->nodes = nodes;
-        self->capacity = capacity;
-    }
+    if (!gpb_heap_reserve (self))
+        return false;
     s_place (self, self->count++, node);
     s_rise (self, self->count - 1);
     return true;

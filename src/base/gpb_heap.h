@@ -1,4 +1,4 @@
-//  gpb_heap - a binary heap of deadlines, intrusive
+//  gpb_heap - a binary heap, intrusive: of deadlines, of turns
 //
 //  Whoever waits for a time embeds a node; the heap holds pointers to nodes and keeps the earliest
 //  on top: adding and removing cost O(log n) of n waiting, looking at the earliest O(1). One thread
@@ -16,6 +16,7 @@
 //  A structure of zeros is a node that waits for nothing, and an empty heap.
 typedef struct {
     uint64_t key;       //  what is ordered by: a time in ns
+    uint64_t tie;       //  what those of one key are ordered by
     size_t position;    //  in the heap, from 1; 0: in none
 } gpb_heap_node_t;
 
@@ -25,8 +26,11 @@ typedef struct {
     size_t capacity;
 } gpb_heap_t;
 
-//  Adds a node that is in no heap; key is set by the caller. False when memory runs out.
+//  Adds a node that is in no heap; key and tie are set by the caller. False when memory runs out.
 bool gpb_heap_add (gpb_heap_t *self, gpb_heap_node_t *node);
+
+//  Makes room for one more node, so that adding it cannot fail. False when memory runs out.
+bool gpb_heap_reserve (gpb_heap_t *self);
 
 //  Takes a node out, if it is in.
 void gpb_heap_remove (gpb_heap_t *self, gpb_heap_node_t *node);

@@ -348,6 +348,8 @@ s_check_lists (const Gpb__V1__Request *request, gpb_error_t *error)
 {
     if (request->body_case == GPB__V1__REQUEST__BODY_RENT)
         return s_check_count ("require", request->rent->n_require, GPB_REQUIRE_MAX, error);
+    if (request->body_case == GPB__V1__REQUEST__BODY_RESERVE)
+        return s_check_count ("require", request->reserve->n_require, GPB_REQUIRE_MAX, error);
     if (request->body_case != GPB__V1__REQUEST__BODY_EXECUTE)
         return GPB_OK;
     const Gpb__V1__Execute *execute = request->execute;
@@ -381,6 +383,11 @@ gpb_codec_request (gpb_codec_t *self, const zmq_msg_t *header, uint64_t *id_p, g
                 return NULL;
             }
         gpb_error_set (error, GPB_UNIMPLEMENTED, "a request without a body asks for nothing");
+        return NULL;
+    }
+    if (request->priority < GPB_PRIORITY_MIN || request->priority > GPB_PRIORITY_MAX) {
+        gpb_error_set (error, GPB_INVALID_ARGUMENT, "priority %d: expected %d to %d",
+                       request->priority, GPB_PRIORITY_MIN, GPB_PRIORITY_MAX);
         return NULL;
     }
     return s_check_lists (request, error) == GPB_OK ? request : NULL;

@@ -24,7 +24,8 @@ gpb_codec_t *gpb_codec_new (gpb_error_t *error);
 void gpb_codec_destroy (gpb_codec_t **self_p);
 
 //  Borrowed until the next call. NULL: *error says why, and *id_p is the request's id where that
-//  could be read, else 0. Checked: version, strings, bounds, a body that we know (UNIMPLEMENTED).
+//  could be read, else 0. Checked: version, priority, strings, bounds, a body that we know
+//  (UNIMPLEMENTED).
 const Gpb__V1__Request *gpb_codec_request (gpb_codec_t *self, const zmq_msg_t *header,
                                            uint64_t *id_p, gpb_error_t *error);
 

@@ -24,6 +24,8 @@
 #define GPB_INLINE_MAX_SIZE 32768          //  bytes of all inline payloads of one message
 #define GPB_ARGUMENTS_MAX 64               //  of one execute request
 #define GPB_REQUIRE_MAX 64                 //  capabilities that one request asks for
+#define GPB_PRIORITY_MIN (-3)
+#define GPB_PRIORITY_MAX 3
 
 typedef struct {
     size_t envelope_count;

@@ -1,0 +1,56 @@
+//  gpb_executors - a broker's connections to its devices
+//
+//  A DEALER for each, over inproc or ipc. Requests go out with a hop frame (gpb_hop.h) in the place
+//  of their client's envelope; answers come back with it. A send never waits: credits bound what is
+//  under way, so the sockets have no high-water mark. One thread: the broker's.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_EXECUTORS_H_INCLUDED
+#define GPB_EXECUTORS_H_INCLUDED
+
+#include "gpb_entry.h"
+
+#define GPB_EXECUTORS_MAX 64
+
+typedef struct {
+    zsock_t *dealers [GPB_EXECUTORS_MAX];    //  NULL: there is none, or it is lost
+} gpb_executors_t;
+
+//  RESOURCE_EXHAUSTED, or INVALID_ARGUMENT for what is no endpoint.
+gpb_status_t gpb_executors_connect (gpb_executors_t *self, unsigned index, const char *endpoint,
+                                    gpb_error_t *error);
+
+//  What is under way to it, and its answers, are dropped.
+void gpb_executors_disconnect (gpb_executors_t *self, unsigned index);
+
+void gpb_executors_clear (gpb_executors_t *self);
+
+static inline bool
+gpb_executors_has (const gpb_executors_t *self, unsigned index)
+{
+    return index < GPB_EXECUTORS_MAX && self->dealers [index];
+}
+
+//  Hands an entry's request over, under this header, which is taken. Its payloads are taken too,
+//  or, where it keeps them, shared.
+void gpb_executors_forward (gpb_executors_t *self, unsigned index, gpb_entry_t *entry,
+                            zmq_msg_t *header, bool keeps, uint64_t now_ns);
+
+//  Requests of the broker's own: for a device's figures, and in the name of a client (its
+//  connection's number).
+void gpb_executors_ask_figures (gpb_executors_t *self, unsigned index);
+void gpb_executors_cancel (gpb_executors_t *self, unsigned index, uint64_t client, uint64_t id);
+void gpb_executors_goodbye (gpb_executors_t *self, unsigned index, uint64_t client);
+
+//  The next answer of a device and the hop that it goes with; false where there is none.
+bool gpb_executors_recv (gpb_executors_t *self, unsigned index, gpb_hop_t *hop,
+                         gpb_message_t *message);
+
+//  Whether an answer is to a request of the broker's own.
+bool gpb_executors_is_own (const gpb_hop_t *hop);
+
+//  Fills in what to poll, at most GPB_EXECUTORS_MAX, and returns how many.
+int gpb_executors_poll (const gpb_executors_t *self, zmq_pollitem_t *items);
+
+#endif
