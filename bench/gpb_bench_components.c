@@ -2,9 +2,9 @@
 //
 //  codec: nanoseconds of each function that a header passes through: of an execute request with two
 //  payloads and its reply with one. broker: the way of one request through book and placement (fit,
-//  enter, queue, next, answered, close) while so many others wait, for so many devices; no socket
-//  is in it. Both on one thread, by that thread's own processor time: the median of batches of
-//  BATCH calls, and the 99th percentile of the batches.
+//  admit, enter, queue, next, answered, close) while so many others wait, for so many devices; no
+//  socket is in it. Both on one thread, by that thread's own processor time: the median of batches
+//  of BATCH calls, and the 99th percentile of the batches.
 //
 //  rent: the round trip of a rent over inproc, and of the release behind it, on a node that keeps
 //  free memory (a hit) and on one that keeps none (a miss); beside it OpenCL's own allocation and
@@ -14,6 +14,7 @@
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_bench_opencl.h"
+#include "gpb_book.h"
 #include "gpb_client_internal.h"
 #include "gpb_clock.h"
 #include "gpb_histogram.h"
@@ -22,6 +23,7 @@
 #define BATCHES 60
 #define BATCH 2000    //  calls of one batch: half a millisecond and more, well over the clock's
 #define WAITING_MAX 1024
+#define REQUEST_NS 1000    //  a broker's clock goes on by so much with each request
 #define RENT_ROUNDS 6
 #define RENTS 200    //  of one system in one round
 #define MIB ((size_t) 1 << 20)
@@ -213,32 +215,43 @@ s_enter (broker_t *self)
     gpb_call_t call = { .request = &request,
                         .message = &message,
                         .connection = &self->connection,
-                        .received_ns = self->id,
-                        .deadline_ns = self->id + GPB_NS_PER_S };
+                        .received_ns = self->id * REQUEST_NS,
+                        .deadline_ns = self->id * REQUEST_NS + GPB_NS_PER_S };
     gpb_error_t error = { GPB_OK, "" };
     uint64_t devices = 0;
     gpb_entry_t *entry = NULL;
-    if (gpb_placement_fit (self->placement, &constraints, "", &devices, &error) == GPB_OK)
+    uint32_t retry_after_ms;
+    if (gpb_placement_fit (self->placement, &constraints, "", &devices, &error) == GPB_OK
+        && gpb_placement_admit (self->placement, gpb_book_tenant (&self->connection), devices, 0,
+                                &retry_after_ms, &error)
+               == GPB_OK)
         entry = gpb_book_enter (self->book, &call, &error);
     if (entry) {
         entry->devices = devices;
-        gpb_placement_queue (self->placement, entry, &error);
+        gpb_placement_queue (self->placement, entry, call.received_ns, &error);
     }
     if (error.status != GPB_OK)
         gpb_bench_fail ("a request does not enter the book: %s", error.text);
 }
 
-//  One more comes, the one that came first goes to a device, and is answered.
+//  The next one goes to a device, and is answered.
+static bool
+s_leave (broker_t *self)
+{
+    gpb_entry_t *entry = gpb_placement_next (self->placement, self->id * REQUEST_NS);
+    if (!entry)
+        return false;
+    gpb_placement_answered (self->placement, entry, true, self->id * REQUEST_NS + 1);
+    gpb_book_answered (self->book, entry);
+    gpb_book_close (self->book, entry);
+    return true;
+}
+
 static void
 s_broker_turn (void *context)
 {
-    broker_t *self = context;
-    s_enter (self);
-    gpb_entry_t *entry = gpb_placement_next (self->placement, self->id);
-    s_must (entry != NULL, "a request with a free device");
-    gpb_placement_answered (self->placement, entry, true, self->id + 1000);
-    gpb_book_answered (self->book, entry);
-    gpb_book_close (self->book, entry);
+    s_enter (context);
+    s_must (s_leave (context), "a request with a free device");
 }
 
 static void
@@ -246,7 +259,11 @@ s_measure_broker (self_t *self, size_t waiting, unsigned devices)
 {
     broker_t broker = { .connection = { .number = 1 } };
     broker.book = gpb_book_new (NULL);
-    broker.placement = gpb_placement_new (devices, NULL);
+    const gpb_bound_t none = { UINT32_MAX, INT64_MAX };
+    const gpb_placement_options_t options = {
+        .node = none, .device = none, .client = none, .aging_ns = GPB_NS_PER_S
+    };
+    broker.placement = gpb_placement_new (devices, &options, NULL);
     s_must (broker.book && broker.placement, "memory for a broker");
     for (unsigned index = 0; index < devices; index++) {
         gpb_placement_device (broker.placement, index)->state = GPB_DEVICE_READY;
@@ -258,8 +275,9 @@ s_measure_broker (self_t *self, size_t waiting, unsigned devices)
     snprintf (text, sizeof text, "a request's way: %zu waiting, %u device%s", waiting, devices,
               devices == 1 ? "" : "s");
     s_cost (self, "broker", text, s_broker_turn, &broker);
-    //  What still waits is freed with the book.
-    gpb_book_destroy (&broker.book);
+    while (s_leave (&broker))
+        continue;
+    gpb_book_destroy (&broker.book);    //  its tenants leave the queues before these go
     gpb_placement_destroy (&broker.placement);
 }
 
