@@ -77,7 +77,7 @@ s_gone (gpb_bench_process_t *self, int status)
 {
     fclose (self->output);
     memset (self, 0, sizeof *self);
-    return WIFEXITED (status) ? WEXITSTATUS (status) : -1;
+    return WIFEXITED (status) ? WEXITSTATUS (status) : -WTERMSIG (status);
 }
 
 int
