@@ -137,6 +137,40 @@ s_try_elsewhere (self_t *self, gpb_entry_t *entry, gpb_status_t status, uint64_t
     return true;
 }
 
+static const char *
+s_first_notice (self_t *self)
+{
+    return self->notices_count ? self->notices [0] : "no backend found one";
+}
+
+//  Which devices a request may have.
+static gpb_status_t
+s_place (self_t *self, const gpb_call_t *call, gpb_constraints_t *constraints, uint64_t *devices,
+         gpb_error_t *error)
+{
+    gpb_status_t status = gpb_constraints_read (constraints, call, self->kernels,
+                                                gpb_placement_devices (self->placement), error);
+    return status == GPB_OK ? gpb_placement_fit (self->placement, constraints,
+                                                 s_first_notice (self), devices, error)
+                            : status;
+}
+
+//  Memory that several devices have refused in turn: the answer names each of them and why, as it
+//  would have from the start. False where it would fit by now, and the last one's word stands.
+static bool
+s_refuse_memory (self_t *self, gpb_entry_t *entry)
+{
+    gpb_error_t error;
+    gpb_constraints_t constraints;
+    uint64_t devices;
+    gpb_call_t call = { .message = &entry->message, .connection = entry->connection };
+    call.request = gpb_codec_request (self->codec, &entry->message.header, NULL, NULL);
+    if (!call.request || s_place (self, &call, &constraints, &devices, &error) == GPB_OK)
+        return false;
+    gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id, &error);
+    return true;
+}
+
 //  The device's answer becomes the request's.
 static void
 s_answer (self_t *self, gpb_entry_t *entry, gpb_message_t *message)
@@ -186,7 +220,9 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
         gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
                             &error);
     }
-    else if (!entry->answered)
+    else if (!entry->answered
+             && !(status == GPB_RESOURCE_EXHAUSTED && entry->memory && entry->attempts > 1
+                  && s_refuse_memory (self, entry)))
         s_answer (self, entry, message);
     gpb_book_close (self->book, entry);
 }
@@ -224,12 +260,6 @@ s_recv_from_device (self_t *self, unsigned index)
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Work
-
-static const char *
-s_first_notice (self_t *self)
-{
-    return self->notices_count ? self->notices [0] : "no backend found one";
-}
 
 //  Enters a request in the book and queues it for the devices that fit.
 static void
@@ -269,12 +299,7 @@ s_handle_work (void *actor, gpb_call_t *call)
     gpb_error_t error;
     gpb_constraints_t constraints;
     uint64_t devices;
-    gpb_status_t status = gpb_constraints_read (&constraints, call, self->kernels,
-                                                gpb_placement_devices (self->placement), &error);
-    if (status == GPB_OK)
-        status = gpb_placement_fit (self->placement, &constraints, s_first_notice (self), &devices,
-                                    &error);
-    if (status == GPB_OK)
+    if (s_place (self, call, &constraints, &devices, &error) == GPB_OK)
         s_accept (self, call, &constraints, devices);
     else
         gpb_call_refuse (self->service, call, &error);
@@ -593,9 +618,10 @@ s_drop_ended (self_t *self)
         gpb_log (self->config, GPB_LOG_DEBUG, "connection %" PRIu64 " has ended", ended->number);
         gpb_entry_t *entry;
         while ((entry = gpb_book_of_client (ended))) {
-            gpb_book_orphan (entry);
-            if (entry->sent_ns)
+            if (entry->sent_ns) {
+                gpb_book_orphan (entry);
                 gpb_book_answered (self->book, entry);
+            }
             else {
                 gpb_placement_unqueue (self->placement, entry);
                 gpb_book_close (self->book, entry);
