@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-void
+_Noreturn void
 gpb_bench_fail (const char *format, ...)
 {
     va_list arguments;

@@ -159,7 +159,6 @@ s_source (const char *name)
         at += size + (at [size] == ':');
     }
     gpb_bench_fail ("no source of %s in a folder of GPB_KERNEL_PATH", name);
-    return NULL;
 }
 
 static void

@@ -41,7 +41,7 @@ gpb_bench_process_start (gpb_bench_process_t *self, const char *const *arguments
     char *list [ARGUMENTS_MAX + 1] = { NULL };
     s_path (path, sizeof path, NULL);
     list [0] = arguments [0] ? (char *) arguments [0] : path;
-    for (size_t index = 1; arguments [index] && index < ARGUMENTS_MAX; index++)
+    for (size_t index = 1; index < ARGUMENTS_MAX && arguments [index]; index++)
         list [index] = (char *) arguments [index];
     int ends [2];
     if (pipe (ends) != 0)
@@ -111,7 +111,7 @@ gpb_bench_process_node (gpb_bench_process_t *self, const char *const *settings, 
     s_path (path, sizeof path, "../gpb_actor");
     const char *arguments [ARGUMENTS_MAX] = { path, "--bind", "tcp://127.0.0.1:*", "--set",
                                               "log_level=error" };
-    for (size_t index = 0, at = 5; settings [index] && at + 2 < ARGUMENTS_MAX; index++) {
+    for (size_t index = 0, at = 5; at + 2 < ARGUMENTS_MAX && settings [index]; index++) {
         arguments [at++] = "--set";
         arguments [at++] = settings [index];
     }

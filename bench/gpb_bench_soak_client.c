@@ -404,14 +404,12 @@ s_is_allowed (const flight_t *flight, gpb_status_t status)
         return flight->may_be_late;
     if (status == GPB_CANCELLED)
         return flight->may_be_cancelled;
-    switch (flight->kind) {
-    case CANCEL: return status == GPB_NOT_FOUND;    //  it was answered before
-    case UNRESERVE:
-        return status == GPB_NOT_FOUND;    //  its time was up
+    //  What is taken back has been answered, or has ended by itself.
+    if (flight->kind == CANCEL || flight->kind == UNRESERVE)
+        return status == GPB_NOT_FOUND;
     //  Others have what there is; or the node has no reservations.
-    case RESERVE: return status == GPB_RESOURCE_EXHAUSTED || status == GPB_UNIMPLEMENTED;
-    default: return false;
-    }
+    return flight->kind == RESERVE
+           && (status == GPB_RESOURCE_EXHAUSTED || status == GPB_UNIMPLEMENTED);
 }
 
 static void
