@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-_Noreturn void
+void
 gpb_bench_fail (const char *format, ...)
 {
     va_list arguments;

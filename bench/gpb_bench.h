@@ -34,7 +34,7 @@ typedef struct {
 } gpb_bench_number_t;
 
 //  Writes a sentence to stderr and exits with 1.
-_Noreturn void gpb_bench_fail (const char *format, ...) GPB_PRINTF (1, 2);
+void gpb_bench_fail (const char *format, ...) GPB_PRINTF (1, 2) __attribute__ ((noreturn));
 
 //  Reads the command line, which has --json, --quick and --save FILE; 2 and a line on how to use it
 //  for anything else. The second takes more options (numbers; borrowed for the call).
