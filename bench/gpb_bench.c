@@ -4,6 +4,8 @@
 
 #include "gpb_bench.h"
 
+#include "gpb_backends.h"
+
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -57,6 +59,10 @@ void
 gpb_bench_begin_with (gpb_bench_t *self, int argc, char **argv, const gpb_bench_number_t *numbers)
 {
     memset (self, 0, sizeof *self);
+    //  As the gpb_actor program has it: the driver's threads, and a log that is not in the figures.
+    gpb_backends_environment ();
+    zsys_init ();
+    zsys_set_logstream (stderr);
     for (int index = 1; index < argc; index++) {
         const char *text = index + 1 < argc ? argv [index + 1] : NULL;
         if (streq (argv [index], "--json"))
