@@ -16,23 +16,39 @@
 
 #include <jansson.h>
 
-//  The device's name is copied: it outlives the reply.
+//  The device's names are copied: they outlive the reply.
 typedef struct {
     bool json;
+    bool quick;            //  a third of the rounds, for a look: figures are coarser
+    const char *save;      //  a file that gets the JSON object too; NULL: none
     double load_before;    //  of the last minute: threads that want to run
-    char device [256];
+    char device [256];     //  for people: name, backend, driver
+    char device_name [128];
     uint64_t max_work_group_size;
 } gpb_bench_t;
 
+//  An option of one program alone, --name N.
+typedef struct {
+    const char *name;    //  without the dashes; NULL ends a list
+    uint64_t *value;
+} gpb_bench_number_t;
+
 //  Writes a sentence to stderr and exits with 1.
-void gpb_bench_fail (const char *format, ...) GPB_PRINTF (1, 2);
+void gpb_bench_fail (const char *format, ...) GPB_PRINTF (1, 2) __attribute__ ((noreturn));
 
-//  Reads the command line, which has but --json; 2 and a line on how to use it for anything else.
+//  Reads the command line, which has --json, --quick and --save FILE; 2 and a line on how to use it
+//  for anything else. The second takes more options (numbers; borrowed for the call).
 void gpb_bench_begin (gpb_bench_t *self, int argc, char **argv);
+void gpb_bench_begin_with (gpb_bench_t *self, int argc, char **argv,
+                           const gpb_bench_number_t *numbers);
 
-//  A node of its own; bind gives it one more endpoint and returns what it is bound to, to be freed
-//  with zstr_free.
+//  Rounds of a benchmark that usually has so many; at least 1.
+size_t gpb_bench_rounds (const gpb_bench_t *self, size_t usual);
+
+//  A node of its own; the second one with a key of its configuration set. bind gives it one more
+//  endpoint and returns what it is bound to, to be freed with zstr_free.
 zactor_t *gpb_bench_node (void);
+zactor_t *gpb_bench_node_with (const char *key, const char *value);
 char *gpb_bench_bind (zactor_t *node, const char *endpoint);
 gpb_client_t *gpb_bench_client (const char *endpoint);
 
@@ -42,8 +58,15 @@ void gpb_bench_device (gpb_bench_t *self, gpb_client_t *client);
 //  Calls, and fails where the answer is not OK.
 gpb_reply_t *gpb_bench_call (gpb_client_t *client, gpb_request_t *request);
 
+//  The same where nobody wants the reply.
+void gpb_bench_do (gpb_client_t *client, gpb_request_t *request);
+
 //  The middle value; the values are sorted. 0 where there are none.
 double gpb_bench_median (double *values, size_t count);
+
+//  The median of the rounds' ratios; the values stay in their order. At most GPB_BENCH_ROUNDS_MAX.
+#define GPB_BENCH_ROUNDS_MAX 64
+double gpb_bench_ratio (const double *above, const double *below, size_t count);
 
 //  Prints the table, or the rows as JSON, and takes both.
 void gpb_bench_print (const gpb_bench_t *self, const char *name, gpb_table_t **table_p,

@@ -7,6 +7,8 @@
 
 #include "gpb_bench_echo.h"
 
+#include "gpb_bench_load.h"
+
 #define BATCH 64
 
 void
@@ -15,9 +17,13 @@ gpb_bench_echo_send (void *socket, zmsg_t *frames)
     for (zframe_t *frame = zmsg_first (frames), *next; frame; frame = next) {
         next = zmsg_next (frames);
         zmq_msg_t message;
-        if (zmq_msg_init_size (&message, zframe_size (frame)) != 0)
+        bool in_place = zframe_size (frame) >= GPB_BENCH_IN_PLACE;
+        if (in_place)
+            zmq_msg_init_data (&message, zframe_data (frame), zframe_size (frame), NULL, NULL);
+        else if (zmq_msg_init_size (&message, zframe_size (frame)) != 0)
             gpb_bench_fail ("no memory for a frame");
-        memcpy (zmq_msg_data (&message), zframe_data (frame), zframe_size (frame));
+        else
+            memcpy (zmq_msg_data (&message), zframe_data (frame), zframe_size (frame));
         if (zmq_msg_send (&message, socket, next ? ZMQ_SNDMORE : 0) == -1)
             gpb_bench_fail ("a plain message is not sent: %s", zmq_strerror (zmq_errno ()));
     }
@@ -105,8 +111,18 @@ s_socket (int type)
     return socket;
 }
 
-void
-gpb_bench_echo_worker (zsock_t *pipe, void *self)
+zsock_t *
+gpb_bench_dealer (const char *endpoint)
+{
+    zsock_t *dealer = s_socket (ZMQ_DEALER);
+    if (zsock_connect (dealer, "%s", endpoint) == -1)
+        gpb_bench_fail ("%s cannot be connected to", endpoint);
+    return dealer;
+}
+
+//  The worker's actor, behind two hops; it starts first and ends last.
+static void
+s_worker (zsock_t *pipe, void *self)
 {
     gpb_bench_echo_t *echo = self;
     zsock_t *router = s_socket (ZMQ_ROUTER);
@@ -117,8 +133,9 @@ gpb_bench_echo_worker (zsock_t *pipe, void *self)
     zsock_destroy (&router);
 }
 
-void
-gpb_bench_echo_actor (zsock_t *pipe, void *self)
+//  The broker's actor, or the only one.
+static void
+s_broker (zsock_t *pipe, void *self)
 {
     gpb_bench_echo_t *echo = self;
     zsock_t *router = s_socket (ZMQ_ROUTER);
@@ -128,13 +145,41 @@ gpb_bench_echo_actor (zsock_t *pipe, void *self)
         snprintf (echo->bound [index], sizeof echo->bound [index], "%s", zsock_endpoint (router));
     }
     zsock_t *dealer = NULL;
-    if (echo->hops == 2) {
-        dealer = s_socket (ZMQ_DEALER);
-        if (zsock_connect (dealer, "%s", echo->inner) == -1)
-            gpb_bench_fail ("%s cannot be connected to", echo->inner);
-    }
+    if (echo->hops == 2)
+        dealer = gpb_bench_dealer (echo->inner);
     zsock_signal (pipe, 0);
     s_serve (pipe, zsock_resolve (router), dealer ? zsock_resolve (dealer) : NULL, echo->reply);
     zsock_destroy (&dealer);
     zsock_destroy (&router);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  An echo and its clients
+
+void
+gpb_bench_echo_start (gpb_bench_echo_t *self, unsigned hops, zmsg_t *reply, const char *folder)
+{
+    memset (self, 0, sizeof *self);
+    self->hops = hops;
+    self->reply = reply;
+    snprintf (self->inproc, sizeof self->inproc, "inproc://bench-plain-%u", hops);
+    snprintf (self->ipc, sizeof self->ipc, "ipc://%.64s/plain-%u", folder, hops);
+    snprintf (self->inner, sizeof self->inner, "inproc://bench-inner-%u", hops);
+    self->binds [0] = self->inproc;
+    self->binds [1] = self->ipc;
+    self->binds [2] = "tcp://127.0.0.1:*";
+    if (hops == 2)
+        self->worker = zactor_new (s_worker, self);
+    self->broker = zactor_new (s_broker, self);
+    for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++)
+        self->clients [via] = gpb_bench_dealer (self->bound [via]);
+}
+
+void
+gpb_bench_echo_stop (gpb_bench_echo_t *self)
+{
+    for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++)
+        zsock_destroy (&self->clients [via]);
+    zactor_destroy (&self->broker);
+    zactor_destroy (&self->worker);
 }

@@ -17,18 +17,25 @@
 typedef struct {
     unsigned hops;                              //  1 or 2
     zmsg_t *reply;                              //  the frames behind the envelope; borrowed
-    const char *binds [GPB_BENCH_ENDPOINTS];    //  what to bind to
-    char bound [GPB_BENCH_ENDPOINTS][256];      //  filled in: what it is bound to
-    char inner [64];                            //  between broker and worker
+    const char *binds [GPB_BENCH_ENDPOINTS];    //  what it binds to
+    char bound [GPB_BENCH_ENDPOINTS][256];      //  what it is bound to
+    char inproc [64], ipc [128];
+    char inner [64];    //  between broker and worker
+    zactor_t *broker, *worker;
+    zsock_t *clients [GPB_BENCH_ENDPOINTS];    //  a DEALER for each endpoint
 } gpb_bench_echo_t;
 
-//  The broker's actor, or the only one; self outlives it. It answers $TERM alone.
-void gpb_bench_echo_actor (zsock_t *pipe, void *self);
+//  Starts the actors and connects the clients; self and reply stay until it is stopped. folder: for
+//  the ipc socket.
+void gpb_bench_echo_start (gpb_bench_echo_t *self, unsigned hops, zmsg_t *reply,
+                           const char *folder);
+void gpb_bench_echo_stop (gpb_bench_echo_t *self);
 
-//  The worker's, behind two hops; to be started first and ended last.
-void gpb_bench_echo_worker (zsock_t *pipe, void *self);
+//  A DEALER without high-water marks.
+zsock_t *gpb_bench_dealer (const char *endpoint);
 
-//  Sends all frames of a message, copied.
+//  Sends all frames of a message, copied or, from GPB_BENCH_IN_PLACE bytes on, in place: the
+//  message outlives everything.
 void gpb_bench_echo_send (void *socket, zmsg_t *frames);
 
 //  Receives a whole message and drops it. False where flags say ZMQ_DONTWAIT and there is none.

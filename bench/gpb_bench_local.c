@@ -287,11 +287,11 @@ s_measure (gpb_bench_t *bench, gpb_client_t *client, const work_t *work, gpb_tab
                                json_pack ("{s:s, s:b}", "kernel", work->kernel, "measured", 0));
         return;
     }
-    s_rounds (client, work, locals, count, ROUNDS);
+    s_rounds (client, work, locals, count, gpb_bench_rounds (bench, ROUNDS));
     qsort (locals + 1, count - 1, sizeof *locals, s_faster);
     double worst_ns = locals [count - 1].median_ns;
     size_t finalists = count < 1 + FINALISTS ? count : 1 + FINALISTS;
-    s_rounds (client, work, locals, finalists, FINAL_ROUNDS);
+    s_rounds (client, work, locals, finalists, gpb_bench_rounds (bench, FINAL_ROUNDS));
     double default_ns = locals [0].median_ns, best_ns = default_ns;
     snprintf (best, sizeof best, "%s", usual);
     for (size_t index = 1; index < finalists; index++)

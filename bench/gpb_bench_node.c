@@ -1,36 +1,42 @@
-//  gpb_bench_node - what a node costs beside plain libzmq that moves the same bytes
+//  gpb_bench_node - what a node costs beside plain libzmq, and beside OpenCL alone
 //
-//  Two requests: hello, which the broker answers itself, and vector_add of 1,024 floats, which goes
-//  on to a device. Each with 1, 64 and 1,024 in flight, over inproc, ipc and tcp, on a node that is
-//  composed in this process, and from one client of one thread. The frames of one request and its
-//  reply are recorded first; a plain DEALER then sends the same frames, as often, to a thread that
-//  answers with the recorded ones, in one hop and in two (a broker's thread between), all with the
-//  library's defaults but for high-water marks. Plain libzmq looks at nothing and computes nothing.
+//  Requests: hello, which the broker answers itself; noop with 64 B, 4 KiB, 1 MiB and 16 MiB of
+//  input, which goes through client, broker and device to a kernel that does nothing (a request of
+//  N bytes is N bytes there, and 4 back, by every system); vector_add of 1,024 floats. Each with 1,
+//  64 and 1,024 in flight over inproc, ipc and tcp, on a node that is composed in this process. Of
+//  large requests only as many are in flight as IN_FLIGHT_SIZE allows: a row says how many.
+//
+//  Beside it, all by one thread of the same process, with the library's defaults but for high-water
+//  marks:
+//    packed    the same node, and a plain DEALER that sends what was packed before
+//    one hop, two hops    the echo of gpb_bench_echo.h: the same bytes, and nothing is looked at
+//    OpenCL    the launches alone (gpb_bench_opencl.h), without a socket
 //
 //  All of one row runs in turn, in several rounds, so that what disturbs the machine disturbs all.
 //  Figures are medians of the rounds' figures, and a ratio is the median of the rounds' ratios. The
-//  table has plain libzmq as ratios (the node's figure by its), --json its figures too.
+//  table has the others as ratios (the node's figure by theirs), --json their figures too.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_bench_echo.h"
+#include "gpb_bench_opencl.h"
 #include "gpb_clock.h"
-#include "gpb_histogram.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-#define ROUNDS 7
-#define CELL_NS (100 * GPB_NS_PER_MS)    //  of one system in one round
-#define DEPTH_MAX 1024
-#define COUNT 1024    //  floats
+#define ROUNDS 5
+#define CELL_NS (50 * GPB_NS_PER_MS)           //  of one system in one round, at least
+#define IN_FLIGHT_SIZE ((size_t) 256 << 20)    //  bytes: a sixteenth of a small machine's memory
+#define COUNT 1024                             //  floats of vector_add
+#define KIB ((size_t) 1024)
 
-typedef enum { GPB, ONE_HOP, TWO_HOPS, SYSTEMS } system_t;
+typedef enum { CLIENT, PACKED, ONE_HOP, TWO_HOPS, OPENCL, SYSTEMS } system_t;
 
+static const char *const s_systems [SYSTEMS] = { "client", "packed", "one_hop", "two_hops",
+                                                 "opencl" };
 static const char *const s_transports [GPB_BENCH_ENDPOINTS] = { "inproc", "ipc", "tcp" };
-static const size_t s_depths [] = { 1, 64, DEPTH_MAX };
-
-static float s_a [COUNT], s_b [COUNT];
+static const size_t s_depths [] = { 1, 64, GPB_BENCH_DEPTH_MAX };
 
 //  Of one system in all rounds.
 typedef struct {
@@ -38,261 +44,207 @@ typedef struct {
 } figures_t;
 
 typedef struct {
-    const char *name;
-    gpb_request_t *(*request) (void);
-    zmsg_t *sent, *answered;    //  recorded: all frames from the delimiter on
-} work_t;
+    gpb_bench_t bench;
+    size_t rounds;
+    char *endpoints [GPB_BENCH_ENDPOINTS];
+    gpb_client_t *clients [GPB_BENCH_ENDPOINTS];
+    zsock_t *packed [GPB_BENCH_ENDPOINTS];
+    gpb_bench_echo_t echoes [2];    //  of one hop, and of two
+    gpb_bench_opencl_t *opencl;     //  NULL: the device is none of OpenCL's
+    gpb_table_t *table;
+    json_t *rows;
+} self_t;
 
-static gpb_request_t *
-s_hello (void)
+static bool
+s_runs (const self_t *self, const gpb_bench_work_t *work, system_t system)
 {
-    return gpb_request_hello ();
+    return system != OPENCL || (self->opencl && work->request != gpb_bench_hello);
 }
-
-static gpb_request_t *
-s_vector_add (void)
-{
-    gpb_request_t *request = gpb_request_execute ("vector_add");
-    gpb_request_in (request, s_a, sizeof s_a);
-    gpb_request_in (request, s_b, sizeof s_b);
-    gpb_request_out (request, 0);
-    gpb_request_i32 (request, COUNT);
-    return request;
-}
-
-//  ---------------------------------------------------------------------------------------------------------
-//  What goes over the wire
-
-//  Takes a request where a node would, and shows it to the node.
-static void
-s_record (work_t *work, const char *endpoint)
-{
-    zsock_t *router = zsock_new (ZMQ_ROUTER);
-    zsock_t *dealer = zsock_new (ZMQ_DEALER);
-    if (!router || !dealer || zsock_bind (router, "inproc://bench-record") == -1
-        || zsock_connect (dealer, "%s", endpoint) == -1)
-        gpb_bench_fail ("no sockets to record with");
-    gpb_error_t error = { GPB_OK, "" };
-    gpb_client_t *client = gpb_bench_client ("inproc://bench-record");
-    gpb_request_t *request = work->request ();
-    if (!gpb_client_send (client, &request, &error))
-        gpb_bench_fail ("%s", error.text);
-    work->sent = zmsg_recv (router);
-    zframe_t *identity = work->sent ? zmsg_pop (work->sent) : NULL;
-    zframe_destroy (&identity);
-    zmsg_t *copy = zmsg_dup (work->sent);
-    if (!copy || zmsg_send (&copy, dealer) == -1)
-        gpb_bench_fail ("%s cannot be recorded", work->name);
-    work->answered = zmsg_recv (dealer);
-    if (!work->answered)
-        gpb_bench_fail ("no answer to %s", work->name);
-    gpb_client_destroy (&client);
-    zsock_destroy (&router);
-    zsock_destroy (&dealer);
-}
-
-//  ---------------------------------------------------------------------------------------------------------
-//  One cell: so many in flight for CELL_NS
 
 static void
-s_store (figures_t *figures, size_t round, const gpb_histogram_t *histogram, uint64_t start_ns)
+s_run (self_t *self, const gpb_bench_work_t *work, system_t system, size_t via, size_t depth,
+       gpb_bench_figure_t *figure)
 {
-    double seconds = (double) (gpb_clock_ns () - start_ns) / 1e9;
-    figures->p50_ns [round] = (double) gpb_histogram_percentile (histogram, 50);
-    figures->p99_ns [round] = (double) gpb_histogram_percentile (histogram, 99);
-    figures->rate [round] = (double) histogram->count / seconds;
-}
-
-//  When a request was sent, by its id; ids count up, so that as many as are in flight, and all that
-//  overtake them, are far apart.
-#define IDS 65536
-
-static void
-s_send (gpb_client_t *client, const work_t *work, uint64_t *sent_ns)
-{
-    gpb_error_t error = { GPB_OK, "" };
-    uint64_t now_ns = gpb_clock_ns ();
-    gpb_request_t *request = work->request ();
-    uint64_t id = gpb_client_send (client, &request, &error);
-    if (!id)
-        gpb_bench_fail ("%s: %s", work->name, error.text);
-    sent_ns [id % IDS] = now_ns;
-}
-
-//  The application's view: from before a request is made to when its reply is handed over.
-static void
-s_run_gpb (gpb_client_t *client, const work_t *work, size_t depth, figures_t *figures, size_t round)
-{
-    static gpb_histogram_t histogram;
-    static uint64_t sent_ns [IDS];
-    gpb_histogram_reset (&histogram);
-    uint64_t start_ns = gpb_clock_ns (), sent = 0, received = 0;
-    for (; sent < depth; sent++)
-        s_send (client, work, sent_ns);
-    while (received < sent) {
-        gpb_reply_t *reply = gpb_client_recv (client, -1);
-        if (!reply)
-            gpb_bench_fail ("%s: interrupted", work->name);
-        if (gpb_reply_status (reply) != GPB_OK)
-            gpb_bench_fail ("%s: %s", work->name, gpb_reply_message (reply));
-        uint64_t now_ns = gpb_clock_ns ();
-        gpb_histogram_record (&histogram, now_ns - sent_ns [gpb_reply_id (reply) % IDS]);
-        gpb_reply_destroy (&reply);
-        received++;
-        if (now_ns - start_ns < CELL_NS) {
-            s_send (client, work, sent_ns);
-            sent++;
-        }
+    switch (system) {
+    case CLIENT: gpb_bench_run_client (self->clients [via], work, depth, CELL_NS, figure); break;
+    case PACKED:
+        gpb_bench_run_packed (zsock_resolve (self->packed [via]), work, depth, CELL_NS, figure);
+        break;
+    case ONE_HOP:
+    case TWO_HOPS:
+        gpb_bench_run_echo (zsock_resolve (self->echoes [system - ONE_HOP].clients [via]), work,
+                            depth, CELL_NS, figure);
+        break;
+    case OPENCL: gpb_bench_opencl_run (self->opencl, depth, CELL_NS, figure); break;
+    case SYSTEMS: break;
     }
-    s_store (figures, round, &histogram, start_ns);
-}
-
-//  Answers come in the order of the requests, so that the oldest time is the next answer's.
-static void
-s_run_plain (void *socket, const work_t *work, size_t depth, figures_t *figures, size_t round)
-{
-    static gpb_histogram_t histogram;
-    static uint64_t sent_ns [DEPTH_MAX];
-    gpb_histogram_reset (&histogram);
-    uint64_t start_ns = gpb_clock_ns (), sent = 0, received = 0;
-    for (; sent < depth; sent++) {
-        sent_ns [sent % DEPTH_MAX] = gpb_clock_ns ();
-        gpb_bench_echo_send (socket, work->sent);
-    }
-    while (received < sent) {
-        if (!gpb_bench_echo_drop (socket, 0))
-            gpb_bench_fail ("plain %s: interrupted", work->name);
-        uint64_t now_ns = gpb_clock_ns ();
-        gpb_histogram_record (&histogram, now_ns - sent_ns [received++ % DEPTH_MAX]);
-        if (now_ns - start_ns < CELL_NS) {
-            sent_ns [sent++ % DEPTH_MAX] = now_ns;
-            gpb_bench_echo_send (socket, work->sent);
-        }
-    }
-    s_store (figures, round, &histogram, start_ns);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Rows
 
-static double
-s_ratio (const double *above, const double *below)
+static json_t *
+s_json (figures_t *figures, size_t rounds, const double ratios [3])
 {
-    double ratios [ROUNDS];
-    for (size_t round = 0; round < ROUNDS; round++)
-        ratios [round] = above [round] / below [round];
-    return gpb_bench_median (ratios, ROUNDS);
+    double p50_ns = gpb_bench_median (figures->p50_ns, rounds);
+    double p99_ns = gpb_bench_median (figures->p99_ns, rounds);
+    json_t *object = json_pack ("{s:f}", "per_second", gpb_bench_median (figures->rate, rounds));
+    if (p50_ns > 0) {
+        json_object_set_new (object, "p50_ns", json_real (p50_ns));
+        json_object_set_new (object, "p99_ns", json_real (p99_ns));
+    }
+    static const char *const keys [] = { "p50_ratio", "p99_ratio", "per_second_ratio" };
+    for (size_t figure = 0; figure < 3; figure++)
+        if (ratios [figure] > 0)
+            json_object_set_new (object, keys [figure], json_real (ratios [figure]));
+    return object;
 }
 
 static void
-s_add_row (gpb_table_t *table, json_t *rows, const work_t *work, const char *transport,
-           size_t depth, figures_t figures [SYSTEMS])
+s_add_ratio (self_t *self, double ratio)
 {
-    static const char *const names [SYSTEMS] = { "gpb", "one_hop", "two_hops" };
-    gpb_table_add (table, "%s", work->name);
-    gpb_table_add (table, "%s", transport);
-    gpb_table_add (table, "%zu", depth);
-    json_t *row = json_pack ("{s:s, s:s, s:I}", "request", work->name, "transport", transport,
-                             "in_flight", (json_int_t) depth);
-    //  Ratios first: a median sorts its values, and rounds are no longer beside one another.
-    double ratios [SYSTEMS][3];
-    for (system_t system = ONE_HOP; system < SYSTEMS; system++) {
-        ratios [system][0] = s_ratio (figures [GPB].p50_ns, figures [system].p50_ns);
-        ratios [system][1] = s_ratio (figures [GPB].p99_ns, figures [system].p99_ns);
-        ratios [system][2] = s_ratio (figures [GPB].rate, figures [system].rate);
-    }
-    for (system_t system = GPB; system < SYSTEMS; system++) {
-        double p50_ns = gpb_bench_median (figures [system].p50_ns, ROUNDS);
-        double p99_ns = gpb_bench_median (figures [system].p99_ns, ROUNDS);
-        double rate = gpb_bench_median (figures [system].rate, ROUNDS);
-        json_t *object =
-            json_pack ("{s:f, s:f, s:f}", "p50_ns", p50_ns, "p99_ns", p99_ns, "per_second", rate);
-        if (system == GPB) {
-            char text [GPB_FIGURE_SIZE];
-            gpb_table_add (table, "%s", gpb_table_time ((uint64_t) p50_ns, text));
-            gpb_table_add (table, "%s", gpb_table_time ((uint64_t) p99_ns, text));
-            gpb_table_add (table, "%.0f", rate);
-        }
-        else {
-            static const char *const keys [] = { "p50_ratio", "p99_ratio", "per_second_ratio" };
-            for (size_t figure = 0; figure < 3; figure++) {
-                gpb_table_add (table, "%.2f", ratios [system][figure]);
-                json_object_set_new (object, keys [figure], json_real (ratios [system][figure]));
-            }
-        }
-        json_object_set_new (row, names [system], object);
-    }
-    json_array_append_new (rows, row);
+    if (ratio > 0)
+        gpb_table_add (self->table, "%.2f", ratio);
+    else
+        gpb_table_add (self->table, "-");
 }
 
 static void
-s_measure (gpb_client_t *clients [], zsock_t *plain [SYSTEMS][GPB_BENCH_ENDPOINTS],
-           const work_t *work, gpb_table_t *table, json_t *rows)
+s_add_row (self_t *self, const gpb_bench_work_t *work, const char *transport, size_t depth,
+           figures_t figures [SYSTEMS])
+{
+    const size_t rounds = self->rounds;
+    char text [GPB_FIGURE_SIZE];
+    double ratios [SYSTEMS][3] = { { 0 } }, beyond [ROUNDS];
+    for (system_t system = PACKED; system < SYSTEMS; system++) {
+        if (!s_runs (self, work, system))
+            continue;
+        ratios [system][2] = gpb_bench_ratio (figures [CLIENT].rate, figures [system].rate, rounds);
+        if (system == OPENCL && depth > 1)
+            continue;
+        ratios [system][0] =
+            gpb_bench_ratio (figures [CLIENT].p50_ns, figures [system].p50_ns, rounds);
+        ratios [system][1] =
+            gpb_bench_ratio (figures [CLIENT].p99_ns, figures [system].p99_ns, rounds);
+    }
+    //  One at a time, a request costs a way there and back with two hops, and a launch.
+    for (size_t round = 0; round < rounds; round++)
+        beyond [round] = figures [TWO_HOPS].p50_ns [round] + figures [OPENCL].p50_ns [round];
+    double whole =
+        ratios [OPENCL][0] > 0 ? gpb_bench_ratio (figures [CLIENT].p50_ns, beyond, rounds) : 0;
+
+    json_t *row =
+        json_pack ("{s:s, s:I, s:s, s:I}", "request", work->name, "size", (json_int_t) work->size,
+                   "transport", transport, "in_flight", (json_int_t) depth);
+    if (whole > 0)
+        json_object_set_new (row, "p50_ratio_two_hops_and_launch", json_real (whole));
+    for (system_t system = CLIENT; system < SYSTEMS; system++)
+        if (s_runs (self, work, system))
+            json_object_set_new (row, s_systems [system],
+                                 s_json (&figures [system], rounds, ratios [system]));
+    json_array_append_new (self->rows, row);
+
+    double rate = gpb_bench_median (figures [CLIENT].rate, rounds);
+    gpb_table_add (self->table, "%s", work->name);
+    gpb_table_add (self->table, "%s", gpb_table_size (work->size, text));
+    gpb_table_add (self->table, "%s", transport);
+    gpb_table_add (self->table, "%zu", depth);
+    double p50_ns = gpb_bench_median (figures [CLIENT].p50_ns, rounds);
+    gpb_table_add (self->table, "%s", gpb_table_time ((uint64_t) p50_ns, text));
+    double p99_ns = gpb_bench_median (figures [CLIENT].p99_ns, rounds);
+    gpb_table_add (self->table, "%s", gpb_table_time ((uint64_t) p99_ns, text));
+    gpb_table_add (self->table, "%.0f", rate);
+    gpb_table_add (self->table, "%.3f", rate * (double) work->size / 1e9);
+    for (system_t system = PACKED; system < OPENCL; system++)
+        for (size_t figure = 0; figure < 3; figure++)
+            s_add_ratio (self, ratios [system][figure]);
+    s_add_ratio (self, ratios [OPENCL][2]);
+    s_add_ratio (self, whole);
+}
+
+static void
+s_measure_row (self_t *self, const gpb_bench_work_t *work, size_t via, size_t depth)
 {
     static figures_t figures [SYSTEMS];
-    for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++)
-        for (size_t at = 0; at < sizeof s_depths / sizeof s_depths [0]; at++) {
-            for (size_t round = 0; round < ROUNDS; round++)
-                for (system_t turn = 0; turn < SYSTEMS; turn++) {
-                    system_t system = (turn + round) % SYSTEMS;
-                    if (system == GPB)
-                        s_run_gpb (clients [via], work, s_depths [at], &figures [GPB], round);
-                    else
-                        s_run_plain (zsock_resolve (plain [system][via]), work, s_depths [at],
-                                     &figures [system], round);
-                }
-            s_add_row (table, rows, work, s_transports [via], s_depths [at], figures);
+    memset (figures, 0, sizeof figures);
+    for (size_t round = 0; round < self->rounds; round++)
+        for (system_t turn = 0; turn < SYSTEMS; turn++) {
+            system_t system = (turn + round) % SYSTEMS;
+            if (!s_runs (self, work, system))
+                continue;
+            gpb_bench_figure_t figure;
+            s_run (self, work, system, via, depth, &figure);
+            figures [system].p50_ns [round] = figure.p50_ns;
+            figures [system].p99_ns [round] = figure.p99_ns;
+            figures [system].rate [round] = figure.rate;
         }
+    s_add_row (self, work, s_transports [via], depth, figures);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
-//  Plain libzmq for one kind of request
-
-typedef struct {
-    gpb_bench_echo_t echo;
-    char inproc [64], ipc [128];
-    zactor_t *broker, *worker;
-} plain_t;
+//  A kind of request
 
 static void
-s_start_plain (plain_t *self, unsigned hops, zmsg_t *reply, const char *folder, zsock_t **clients)
+s_prepare_opencl (self_t *self, const gpb_bench_work_t *work)
 {
-    memset (self, 0, sizeof *self);
-    self->echo.hops = hops;
-    self->echo.reply = reply;
-    snprintf (self->inproc, sizeof self->inproc, "inproc://bench-plain-%u", hops);
-    snprintf (self->ipc, sizeof self->ipc, "ipc://%.64s/plain-%u", folder, hops);
-    snprintf (self->echo.inner, sizeof self->echo.inner, "inproc://bench-inner-%u", hops);
-    self->echo.binds [0] = self->inproc;
-    self->echo.binds [1] = self->ipc;
-    self->echo.binds [2] = "tcp://127.0.0.1:*";
-    if (hops == 2)
-        self->worker = zactor_new (gpb_bench_echo_worker, &self->echo);
-    self->broker = zactor_new (gpb_bench_echo_actor, &self->echo);
-    for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++) {
-        clients [via] = zsock_new (ZMQ_DEALER);
-        if (!clients [via])
-            gpb_bench_fail ("no socket");
-        zsock_set_unbounded (clients [via]);
-        if (zsock_connect (clients [via], "%s", self->echo.bound [via]) == -1)
-            gpb_bench_fail ("%s cannot be connected to", self->echo.bound [via]);
+    if (work->request == gpb_bench_noop) {
+        const uint32_t last = gpb_bench_input () [work->size - 1];
+        const gpb_bench_launch_t launch = { .kernel = "noop",
+                                            .inputs = 1,
+                                            .input_size = work->size,
+                                            .output_size = sizeof last,
+                                            .scalar = work->size,
+                                            .scalar_size = sizeof (uint64_t),
+                                            .global = 1,
+                                            .local = 1 };
+        gpb_bench_opencl_prepare (self->opencl, &launch, &last, sizeof last);
+        return;
     }
+    const float sums [3] = { 0, 2, 4 };
+    const gpb_bench_launch_t launch = { .kernel = "vector_add",
+                                        .inputs = 2,
+                                        .input_size = COUNT * sizeof (float),
+                                        .output_size = COUNT * sizeof (float),
+                                        .scalar = COUNT,
+                                        .scalar_size = sizeof (int32_t),
+                                        .global = COUNT,
+                                        .local = 256 };
+    gpb_bench_opencl_prepare (self->opencl, &launch, sums, sizeof sums);
 }
 
 static void
-s_stop_plain (plain_t *self, zsock_t **clients)
+s_measure (self_t *self, gpb_bench_work_t *work, const char *folder)
 {
     for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++)
-        zsock_destroy (&clients [via]);
-    zactor_destroy (&self->broker);
-    zactor_destroy (&self->worker);
+        gpb_bench_do (self->clients [via], work->request (work->size));    //  compiles, connects
+    gpb_bench_record (work, self->endpoints [0]);
+    for (unsigned hops = 1; hops <= 2; hops++)
+        gpb_bench_echo_start (&self->echoes [hops - 1], hops, work->answered, folder);
+    if (s_runs (self, work, OPENCL))
+        s_prepare_opencl (self, work);
+    for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++) {
+        size_t done = 0;
+        for (size_t at = 0; at < sizeof s_depths / sizeof s_depths [0]; at++) {
+            size_t depth = s_depths [at];
+            if (work->size && depth > IN_FLIGHT_SIZE / work->size)
+                depth = IN_FLIGHT_SIZE / work->size;
+            if (depth > done)
+                s_measure_row (self, work, via, depth);
+            done = depth;
+        }
+    }
+    for (unsigned hops = 1; hops <= 2; hops++)
+        gpb_bench_echo_stop (&self->echoes [hops - 1]);
+    gpb_bench_forget (work);
+    fprintf (stderr, "%s of %zu bytes: done\n", work->name, work->size);
 }
 
 int
 main (int argc, char **argv)
 {
-    gpb_bench_t bench;
-    gpb_bench_begin (&bench, argc, argv);
+    static self_t self;
+    gpb_bench_begin (&self.bench, argc, argv);
+    self.rounds = gpb_bench_rounds (&self.bench, ROUNDS);
     char folder [] = "/tmp/gpb_bench_XXXXXX";
     if (!mkdtemp (folder))
         gpb_bench_fail ("no folder in /tmp");
@@ -300,47 +252,42 @@ main (int argc, char **argv)
     snprintf (ipc, sizeof ipc, "ipc://%s/node", folder);
     const char *const binds [GPB_BENCH_ENDPOINTS] = { "inproc://bench", ipc, "tcp://127.0.0.1:*" };
     zactor_t *node = gpb_bench_node ();
-    gpb_client_t *clients [GPB_BENCH_ENDPOINTS];
     for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++) {
-        char *endpoint = gpb_bench_bind (node, binds [via]);
-        clients [via] = gpb_bench_client (endpoint);
-        zstr_free (&endpoint);
+        self.endpoints [via] = gpb_bench_bind (node, binds [via]);
+        self.clients [via] = gpb_bench_client (self.endpoints [via]);
+        self.packed [via] = gpb_bench_dealer (self.endpoints [via]);
     }
-    gpb_bench_device (&bench, clients [0]);
-
-    gpb_table_t *table = gpb_table_new (
-        "REQUEST VIA >IN-FLIGHT >P50 >P99 >PER-S >P50/1-HOP >P99 >PER-S >P50/2-HOPS >P99 >PER-S");
-    json_t *rows = json_array ();
-    if (!table || !rows)
+    gpb_bench_device (&self.bench, self.clients [0]);
+    self.opencl = gpb_bench_opencl_new (self.bench.device_name);
+    self.table = gpb_table_new ("REQUEST >SIZE VIA >IN-FLIGHT >P50 >P99 >PER-S >GB/S "
+                                ">P50/PACKED >P99 >PER-S >P50/1-HOP >P99 >PER-S "
+                                ">P50/2-HOPS >P99 >PER-S >PER-S/OPENCL >P50/2-HOPS+LAUNCH");
+    self.rows = json_array ();
+    if (!self.table || !self.rows)
         gpb_bench_fail ("no memory for the table");
-    work_t works [] = { { "hello", s_hello, NULL, NULL },
-                        { "vector_add", s_vector_add, NULL, NULL } };
-    for (size_t index = 0; index < sizeof works / sizeof works [0]; index++) {
-        work_t *work = &works [index];
-        for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++) {
-            //  The first one compiles; each connects.
-            gpb_reply_t *reply = gpb_bench_call (clients [via], work->request ());
-            gpb_reply_destroy (&reply);
-        }
-        s_record (work, binds [0]);
-        static plain_t plain [SYSTEMS];
-        zsock_t *sockets [SYSTEMS][GPB_BENCH_ENDPOINTS] = { { NULL } };
-        for (system_t system = ONE_HOP; system < SYSTEMS; system++)
-            s_start_plain (&plain [system], system == ONE_HOP ? 1 : 2, work->answered, folder,
-                           sockets [system]);
-        s_measure (clients, sockets, work, table, rows);
-        for (system_t system = ONE_HOP; system < SYSTEMS; system++)
-            s_stop_plain (&plain [system], sockets [system]);
-        zmsg_destroy (&work->sent);
-        zmsg_destroy (&work->answered);
+
+    gpb_bench_work_t works [] = {
+        { "hello", 0, gpb_bench_hello, NULL, NULL },
+        { "noop", 64, gpb_bench_noop, NULL, NULL },
+        { "noop", 4 * KIB, gpb_bench_noop, NULL, NULL },
+        { "noop", KIB * KIB, gpb_bench_noop, NULL, NULL },
+        { "noop", 16 * KIB * KIB, gpb_bench_noop, NULL, NULL },
+        { "vector_add", 2 * COUNT * sizeof (float), gpb_bench_vector_add, NULL, NULL },
+    };
+    for (size_t index = 0; index < sizeof works / sizeof works [0]; index++)
+        s_measure (&self, &works [index], folder);
+
+    gpb_bench_opencl_destroy (&self.opencl);
+    for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++) {
+        zsock_destroy (&self.packed [via]);
+        gpb_client_destroy (&self.clients [via]);
+        zstr_free (&self.endpoints [via]);
     }
-    for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++)
-        gpb_client_destroy (&clients [via]);
     zactor_destroy (&node);
     zdir_t *left = zdir_new (folder, NULL);
     if (left)
         zdir_remove (left, true);
     zdir_destroy (&left);
-    gpb_bench_print (&bench, "node", &table, rows);
+    gpb_bench_print (&self.bench, "node", &self.table, self.rows);
     return 0;
 }

@@ -1,0 +1,383 @@
+//  gpb_bench_soak - a node under mixed load for as long as you like, and whether all was well
+//
+//  Starts a node (the gpb_actor program, over tcp on the loopback interface) and keeps CLIENTS
+//  client processes busy with it (gpb_bench_soak_client.h says what they do). Clients come and go;
+//  some are killed by SIGKILL in the middle of it. Every second the node's memory and open
+//  descriptors are sampled. At the end all clients leave, and the node must be as it was: nothing
+//  rented, queued, in flight or reserved, no connection but ours, descriptors back to what they
+//  were.
+//
+//  Memory is flat where the median of the last quarter is over that of the second one by no more
+//  than 5 % or 16 MiB, whichever is more (malloc's arenas fill for a while: a leak of 30 KiB a
+//  second shows in ten minutes).
+//
+//  Exits with 1 where anything is off. What clients do comes from --seed, which is printed; what
+//  the machine makes of it does not.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_alloc.h"
+#include "gpb_bench_process.h"
+#include "gpb_bench_soak_client.h"
+#include "gpb_clock.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SECONDS 600
+#define CLIENTS 4
+#define LIFE_MIN_S 2    //  of a client
+#define LIFE_MAX_S 15
+#define KILLED_ONE_IN 4    //  clients
+#define WARM_S 3           //  of a first client, so that everything is compiled
+#define SETTLE_NS (15 * GPB_NS_PER_S)
+#define CLIENT_END_S 60    //  for the last clients to have their answers
+#define MEMORY_SHARE 0.05
+#define MEMORY_SIZE ((double) (16 << 20))
+#define HIDDEN "--client"    //  the option of a client's process
+
+typedef struct {
+    gpb_bench_process_t process;
+    uint64_t kill_ns;    //  when it is killed; 0: it leaves by itself
+} client_t;
+
+typedef struct {
+    gpb_bench_t bench;
+    uint64_t seconds, seed, random;
+    char endpoint [256];
+    gpb_bench_process_t node;
+    gpb_client_t *client;    //  ours, which asks for the node's figures
+    client_t clients [CLIENTS];
+    uint64_t next_seed;
+    gpb_bench_soak_report_t total;
+    uint64_t came, left, killed, broken;    //  clients; broken: ended without a report, or wrongly
+    double *memory, *descriptors;           //  a sample each second
+    size_t samples;
+    uint64_t descriptors_before;
+    gpb_table_t *table;
+    json_t *rows;
+    bool is_off;
+} self_t;
+
+static uint64_t
+s_random (self_t *self, uint64_t below)
+{
+    self->random = self->random * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (self->random >> 33) % below;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Clients
+
+static int
+s_be_client (char **arguments)
+{
+    gpb_bench_soak_report_t report;
+    gpb_bench_soak_client (arguments [0], strtoull (arguments [1], NULL, 10),
+                           strtoull (arguments [2], NULL, 10) * GPB_NS_PER_MS, &report);
+    printf ("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+            " %" PRIu64 " %" PRIu64 "\n",
+            report.sent, report.answered, report.ok, report.cancelled, report.late, report.refused,
+            report.wrong, report.twice, report.lost);
+    return 0;
+}
+
+static void
+s_start_client (self_t *self, client_t *client, uint64_t life_ms, uint64_t kill_ns)
+{
+    char seed [32], life [32];
+    snprintf (seed, sizeof seed, "%" PRIu64, self->next_seed++);
+    snprintf (life, sizeof life, "%" PRIu64, life_ms);
+    const char *const arguments [] = { NULL, HIDDEN, self->endpoint, seed, life, NULL };
+    gpb_bench_process_start (&client->process, arguments);
+    client->kill_ns = kill_ns;
+    self->came++;
+}
+
+//  Adds the report to the total; false where there is none.
+static bool
+s_read_report (self_t *self, client_t *client)
+{
+    char line [512];
+    uint64_t values [9];
+    if (!gpb_bench_process_line (&client->process, line, sizeof line))
+        return false;
+    const char *at = line;
+    for (size_t index = 0; index < 9; index++) {
+        char *end;
+        values [index] = strtoull (at, &end, 10);
+        if (end == at)
+            return false;
+        at = end;
+    }
+    gpb_bench_soak_report_t *total = &self->total;
+    uint64_t *sums [] = { &total->sent,      &total->answered, &total->ok,
+                          &total->cancelled, &total->late,     &total->refused,
+                          &total->wrong,     &total->twice,    &total->lost };
+    for (size_t index = 0; index < 9; index++)
+        *sums [index] += values [index];
+    return true;
+}
+
+//  Looks at one client: whether it has left, or is to be killed now.
+static void
+s_look_after (self_t *self, client_t *client, uint64_t now_ns)
+{
+    if (!client->process.pid)
+        return;
+    if (client->kill_ns && client->kill_ns <= now_ns) {
+        gpb_bench_process_end (&client->process, SIGKILL);
+        self->killed++;
+        return;
+    }
+    struct pollfd readable = { .fd = fileno (client->process.output), .events = POLLIN };
+    if (poll (&readable, 1, 0) < 1)
+        return;
+    bool is_whole = s_read_report (self, client);
+    bool is_well = gpb_bench_process_end (&client->process, 0) == 0;
+    if (is_whole && is_well)
+        self->left++;
+    else
+        self->broken++;
+}
+
+static bool
+s_any_client (const self_t *self)
+{
+    for (size_t index = 0; index < CLIENTS; index++)
+        if (self->clients [index].process.pid)
+            return true;
+    return false;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  The load
+
+static void
+s_warm (self_t *self)
+{
+    client_t client;
+    s_start_client (self, &client, WARM_S * 1000, 0);
+    while (client.process.pid) {
+        zclock_sleep (50);
+        s_look_after (self, &client, gpb_clock_ns ());
+    }
+    zclock_sleep (500);    //  for its connection to go
+    self->descriptors_before = gpb_bench_process_descriptors (&self->node);
+}
+
+static void
+s_soak (self_t *self)
+{
+    uint64_t start_ns = gpb_clock_ns (), end_ns = start_ns + self->seconds * GPB_NS_PER_S;
+    uint64_t next_sample_ns = start_ns + GPB_NS_PER_S, now_ns = start_ns;
+    while (now_ns < end_ns) {
+        for (size_t index = 0; index < CLIENTS; index++) {
+            client_t *client = &self->clients [index];
+            s_look_after (self, client, now_ns);
+            if (client->process.pid)
+                continue;
+            uint64_t life_ms =
+                LIFE_MIN_S * 1000 + s_random (self, (LIFE_MAX_S - LIFE_MIN_S) * 1000);
+            uint64_t left_ms = (end_ns - now_ns) / GPB_NS_PER_MS;
+            if (life_ms > left_ms)
+                life_ms = left_ms;
+            uint64_t kill_ns = s_random (self, KILLED_ONE_IN) == 0
+                                   ? now_ns + s_random (self, life_ms + 1) * GPB_NS_PER_MS
+                                   : 0;
+            s_start_client (self, client, life_ms, kill_ns);
+        }
+        if (now_ns >= next_sample_ns && self->samples < self->seconds) {
+            self->memory [self->samples] = (double) gpb_bench_process_memory (&self->node);
+            self->descriptors [self->samples++] =
+                (double) gpb_bench_process_descriptors (&self->node);
+            next_sample_ns += GPB_NS_PER_S;
+            if (self->samples % 60 == 0)
+                fprintf (stderr, "%zu s: %.1f MiB, %.0f descriptors\n", self->samples,
+                         self->memory [self->samples - 1] / (1 << 20),
+                         self->descriptors [self->samples - 1]);
+        }
+        zclock_sleep (20);
+        now_ns = gpb_clock_ns ();
+        int status;
+        if (gpb_bench_process_ended (&self->node, &status))
+            gpb_bench_fail ("the node ended by itself (%d); --seed %" PRIu64, status, self->seed);
+    }
+    end_ns = now_ns + CLIENT_END_S * GPB_NS_PER_S;
+    while (s_any_client (self)) {
+        bool is_late = gpb_clock_ns () > end_ns;
+        for (size_t index = 0; index < CLIENTS; index++) {
+            client_t *client = &self->clients [index];
+            s_look_after (self, client, gpb_clock_ns ());
+            if (is_late && client->process.pid) {
+                gpb_bench_process_end (&client->process, SIGKILL);
+                self->broken++;
+            }
+        }
+        zclock_sleep (20);
+    }
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Whether all is well
+
+static void
+s_add (self_t *self, const char *what, double figure, double bound, bool is_well)
+{
+    gpb_table_add (self->table, "%s", what);
+    gpb_table_add (self->table, "%.0f", figure);
+    if (bound >= 0)
+        gpb_table_add (self->table, "%.0f", bound);
+    else
+        gpb_table_add (self->table, "-");
+    gpb_table_add (self->table, "%s", is_well ? "yes" : "NO");
+    json_t *row = json_pack ("{s:s, s:f, s:b}", "what", what, "figure", figure, "well", is_well);
+    if (bound >= 0)
+        json_object_set_new (row, "bound", json_real (bound));
+    json_array_append_new (self->rows, row);
+    self->is_off = self->is_off || !is_well;
+}
+
+static void
+s_add_count (self_t *self, const char *what, uint64_t figure)
+{
+    s_add (self, what, (double) figure, -1, true);
+}
+
+static void
+s_add_none (self_t *self, const char *what, uint64_t figure)
+{
+    s_add (self, what, (double) figure, 0, figure == 0);
+}
+
+//  What the node still has of its clients.
+typedef struct {
+    uint64_t connections, queued, in_flight, rented, rented_size, reservations, descriptors;
+} left_t;
+
+static left_t
+s_left (self_t *self)
+{
+    gpb_reply_t *reply = gpb_bench_call (self->client, gpb_request_stats ());
+    const Gpb__V1__StatsReply *stats = gpb_reply_header_peek (reply)->stats;
+    left_t left = { .connections = stats->connections - 1,
+                    .queued = stats->queue_depth,
+                    .in_flight = stats->in_flight };
+    for (size_t pool = 0; pool < stats->n_pools; pool++) {
+        left.rented += stats->pools [pool]->live;
+        left.rented_size += stats->pools [pool]->in_use;
+        left.reservations += stats->pools [pool]->reservations;
+    }
+    gpb_reply_destroy (&reply);
+    uint64_t descriptors = gpb_bench_process_descriptors (&self->node);
+    left.descriptors =
+        descriptors > self->descriptors_before ? descriptors - self->descriptors_before : 0;
+    return left;
+}
+
+//  Once nothing is left, or the time for that is up.
+static void
+s_add_left (self_t *self)
+{
+    const left_t nothing = { 0 };
+    uint64_t end_ns = gpb_clock_ns () + SETTLE_NS;
+    left_t left = s_left (self);
+    while (memcmp (&left, &nothing, sizeof left) != 0 && gpb_clock_ns () < end_ns) {
+        zclock_sleep (100);
+        left = s_left (self);
+    }
+    s_add_none (self, "connections left", left.connections);
+    s_add_none (self, "requests queued", left.queued);
+    s_add_none (self, "requests in flight", left.in_flight);
+    s_add_none (self, "buffers rented", left.rented);
+    s_add_none (self, "bytes rented", left.rented_size);
+    s_add_none (self, "reservations", left.reservations);
+    s_add_none (self, "descriptors more than before", left.descriptors);
+}
+
+//  The medians of the second quarter and of the last one.
+static void
+s_quarters (const double *samples, size_t count, double *second, double *last)
+{
+    size_t quarter = count / 4;
+    double *sorted = gpb_alloc (quarter + 1, sizeof *sorted);
+    if (!sorted)
+        gpb_bench_fail ("no memory for samples");
+    memcpy (sorted, samples + quarter, quarter * sizeof *sorted);
+    *second = gpb_bench_median (sorted, quarter);
+    memcpy (sorted, samples + count - quarter, quarter * sizeof *sorted);
+    *last = gpb_bench_median (sorted, quarter);
+    gpb_free (sorted);
+}
+
+static void
+s_add_memory (self_t *self)
+{
+    double second, last;
+    s_quarters (self->memory, self->samples, &second, &last);
+    double room = second * MEMORY_SHARE > MEMORY_SIZE ? second * MEMORY_SHARE : MEMORY_SIZE;
+    const double kib = 1024;
+    s_add (self, "memory, second quarter, KiB", second / kib, -1, true);
+    s_add (self, "memory, last quarter, KiB", last / kib, (second + room) / kib,
+           last <= second + room);
+    s_quarters (self->descriptors, self->samples, &second, &last);
+    s_add_count (self, "descriptors, second quarter", (uint64_t) second);
+    s_add_count (self, "descriptors, last quarter", (uint64_t) last);
+}
+
+int
+main (int argc, char **argv)
+{
+    if (argc == 5 && streq (argv [1], HIDDEN))
+        return s_be_client (argv + 2);
+    static self_t self;
+    self.seconds = SECONDS;
+    self.seed = (uint64_t) time (NULL);
+    const gpb_bench_number_t numbers [] = { { "seconds", &self.seconds },
+                                            { "seed", &self.seed },
+                                            { NULL, NULL } };
+    gpb_bench_begin_with (&self.bench, argc, argv, numbers);
+    self.random = self.next_seed = self.seed;
+    self.memory = gpb_alloc (self.seconds + 1, sizeof *self.memory);
+    self.descriptors = gpb_alloc (self.seconds + 1, sizeof *self.descriptors);
+    self.table = gpb_table_new ("WHAT >FIGURE >BOUND WELL");
+    self.rows = json_array ();
+    if (!self.memory || !self.descriptors || !self.table || !self.rows)
+        gpb_bench_fail ("no memory for the samples");
+    fprintf (stderr, "soak: %" PRIu64 " s, --seed %" PRIu64 "\n", self.seconds, self.seed);
+
+    const char *const settings [] = { NULL };
+    gpb_bench_process_node (&self.node, settings, self.endpoint, sizeof self.endpoint);
+    self.client = gpb_bench_client (self.endpoint);
+    gpb_bench_device (&self.bench, self.client);
+    s_warm (&self);
+    s_soak (&self);
+
+    s_add_count (&self, "seconds", self.seconds);
+    s_add_count (&self, "seed", self.seed);
+    s_add_count (&self, "clients", self.came);
+    s_add_count (&self, "clients killed", self.killed);
+    s_add_none (&self, "clients that ended wrongly", self.broken);
+    s_add_count (&self, "requests sent by those that left", self.total.sent);
+    s_add (&self, "answers to them", (double) self.total.answered, (double) self.total.sent,
+           self.total.answered == self.total.sent);
+    s_add_count (&self, "answered OK", self.total.ok);
+    s_add_count (&self, "answered CANCELLED", self.total.cancelled);
+    s_add_count (&self, "answered DEADLINE_EXCEEDED", self.total.late);
+    s_add_none (&self, "answered as they may not be", self.total.refused);
+    s_add_none (&self, "wrong results", self.total.wrong);
+    s_add_none (&self, "answers nobody waited for", self.total.twice);
+    s_add_none (&self, "never answered", self.total.lost);
+    s_add_left (&self);
+    s_add_memory (&self);
+    gpb_client_destroy (&self.client);
+    s_add_none (&self, "the node's exit status",
+                (uint64_t) (unsigned) gpb_bench_process_end (&self.node, SIGTERM));
+    gpb_bench_print (&self.bench, "soak", &self.table, self.rows);
+    gpb_free (self.memory);
+    gpb_free (self.descriptors);
+    return self.is_off ? 1 : 0;
+}
