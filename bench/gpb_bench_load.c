@@ -147,6 +147,38 @@ gpb_bench_send_packed (void *socket, const gpb_bench_work_t *work, uint64_t id)
     gpb_bench_echo_send (socket, work->sent);
 }
 
+static uint64_t
+s_varint (const unsigned char *bytes, size_t size, size_t *at)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; *at < size && shift < 64; shift += 7) {
+        unsigned char byte = bytes [(*at)++];
+        value |= (uint64_t) (byte & 0x7F) << shift;
+        if (!(byte & 0x80))
+            break;
+    }
+    return value;
+}
+
+//  The id of a reply's header, wherever it stands: the last one counts.
+static uint64_t
+s_read_id (const unsigned char *bytes, size_t size)
+{
+    uint64_t id = 0;
+    for (size_t at = 0; at < size;) {
+        uint64_t tag = s_varint (bytes, size, &at);
+        if ((tag & 7) == 0) {
+            uint64_t value = s_varint (bytes, size, &at);
+            id = tag >> 3 == 2 ? value : id;
+        }
+        else if ((tag & 7) == 2)
+            at += s_varint (bytes, size, &at);
+        else
+            at += (tag & 7) == 1 ? 8 : 4;
+    }
+    return id;
+}
+
 //  The id of the next reply, which must be OK.
 static uint64_t
 s_recv_packed (void *socket, const gpb_bench_work_t *work)
@@ -159,15 +191,12 @@ s_recv_packed (void *socket, const gpb_bench_work_t *work)
         if (zmq_msg_recv (&message, socket, 0) == -1)
             gpb_bench_fail ("%s, packed: interrupted", work->name);
         more = zmq_msg_more (&message) ? 1 : 0;
-        if (frame != 1 || zmq_msg_size (&message) < ID_OFFSET + ID_SIZE)
+        if (frame != 1)
             continue;
-        const unsigned char *bytes = zmq_msg_data (&message);
-        for (unsigned index = 0; index < ID_SIZE; index++)
-            id |= (uint64_t) (bytes [ID_OFFSET + index] & 0x7F) << (7 * index);
         bool has_memory;
         uint64_t memory;
-        if (bytes [ID_OFFSET - 1] == 0x10
-            && gpb_codec_peek_reply (&message, &read, &has_memory, &memory))
+        id = s_read_id (zmq_msg_data (&message), zmq_msg_size (&message));
+        if (gpb_codec_peek_reply (&message, &read, &has_memory, &memory))
             status = read;
     }
     zmq_msg_close (&message);
