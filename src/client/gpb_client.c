@@ -182,7 +182,7 @@ s_read (gpb_client_t *self)
 {
     for (;;) {
         gpb_error_t error;
-        gpb_status_t status = gpb_message_recv (&self->message, self->handle, &error);
+        gpb_status_t status = gpb_message_recv (&self->message, self->handle, NULL);
         if (status == GPB_UNAVAILABLE)
             return;
         uint64_t id;
