@@ -244,6 +244,7 @@ static void
 s_take (s_top_t *self, gpb_reply_t *reply)
 {
     const Gpb__V1__Reply *header = gpb_reply_header_peek (reply);
+    bool was_away = self->trouble [0] != 0;
     self->trouble [0] = 0;
     if (gpb_reply_status (reply) != GPB_OK || header->body_case != GPB__V1__REPLY__BODY_STATS) {
         bool ok = gpb_reply_status (reply) == GPB_OK;
@@ -256,7 +257,9 @@ s_take (s_top_t *self, gpb_reply_t *reply)
     gpb_reply_destroy (&self->before);
     self->before = self->now;
     self->now = reply;
-    //  A node that started again counts from 0.
+    //  A node that started again counts from 0, and one that was away may have.
+    if (was_away)
+        gpb_reply_destroy (&self->before);
     if (self->before && s_stats_peek (self->before)->uptime_ns >= header->stats->uptime_ns)
         gpb_reply_destroy (&self->before);
 }

@@ -67,9 +67,10 @@ gpb_test_router_take (gpb_test_router_t *self, gpb_client_t *client)
     }
 }
 
-static void
-s_answer (gpb_test_router_t *self, Gpb__V1__Reply *reply)
+void
+gpb_test_router_reply (gpb_test_router_t *self, Gpb__V1__Reply *reply)
 {
+    reply->version = GPB_PROTOCOL_VERSION;
     ck_assert_ok (gpb_codec_pack (&reply->base, &self->message.header, &error));
     ck_assert_ok (gpb_message_send (&self->message, self->router, &error));
 }
@@ -78,22 +79,20 @@ void
 gpb_test_router_answer (gpb_test_router_t *self, uint64_t id, gpb_status_t status)
 {
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    reply.version = 1;
     reply.id = id;
     reply.status = (Gpb__V1__Status) status;
-    s_answer (self, &reply);
+    gpb_test_router_reply (self, &reply);
 }
 
 void
 gpb_test_router_refuse (gpb_test_router_t *self, uint64_t id, uint32_t retry_after_ms)
 {
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    reply.version = 1;
     reply.id = id;
     reply.status = GPB__V1__STATUS__RESOURCE_EXHAUSTED;
     reply.message = "no room";
     reply.retry_after_ms = retry_after_ms;
-    s_answer (self, &reply);
+    gpb_test_router_reply (self, &reply);
 }
 
 void

@@ -38,7 +38,10 @@ void gpb_test_router_take (gpb_test_router_t *self, gpb_client_t *client);
 //  Answers the request in self->message with this id and status, and its own payloads.
 void gpb_test_router_answer (gpb_test_router_t *self, uint64_t id, gpb_status_t status);
 
-//  The same, RESOURCE_EXHAUSTED: "no room", and when it is worth asking again.
+//  Answers with any header; its version is filled in.
+void gpb_test_router_reply (gpb_test_router_t *self, Gpb__V1__Reply *reply);
+
+//  Refuses, RESOURCE_EXHAUSTED: "no room", and when it is worth asking again.
 void gpb_test_router_refuse (gpb_test_router_t *self, uint64_t id, uint32_t retry_after_ms);
 
 //  A message of raw frames to whoever sent the last request.
