@@ -3,9 +3,9 @@
 //  One client is one DEALER socket, for one thread at a time; it starts no thread. Thousands of
 //  requests may be in flight; replies come in any order and are matched by id. Every request that
 //  was sent is answered exactly once by gpb_client_recv, whatever happens: when the connection is
-//  lost, everything in flight is answered UNAVAILABLE; when a request's time is up without an
-//  answer, DEADLINE_EXCEEDED. After a loss the client connects again by itself, and what it owned
-//  on the node is gone.
+//  lost, everything in flight is answered UNAVAILABLE (but see gpb_client_set_retries); when a
+//  request's time is up without an answer, DEADLINE_EXCEEDED. After a loss the client connects
+//  again by itself, and what it owned on the node is gone.
 //
 //  Blocking: gpb_client_call. Asynchronous: put gpb_client_socket into your zpoller, poll no longer
 //  than gpb_client_next_timeout, and after every return call gpb_client_recv with a time-out of 0
@@ -39,6 +39,18 @@ GPB_EXPORT void gpb_client_destroy (gpb_client_t **self_p);
 //  For requests that set none themselves. The default is 30,000 ms. 0 is refused.
 GPB_EXPORT gpb_status_t gpb_client_set_timeout (gpb_client_t *self, uint32_t timeout_ms,
                                                 gpb_error_t *error);
+
+//  How often each request sent from now on may be sent again, by itself and within its time-out; 0,
+//  the default: never. That happens
+//  - where the node's queue has no room (RESOURCE_EXHAUSTED with gpb_reply_retry_after_ms): the
+//    request was not begun, and is sent again after that time and up to a quarter more, which is
+//    left to chance; after twice that time where it is refused again, and so on. A request whose
+//    time-out would be over by then is answered with the refusal;
+//  - where the connection was lost and the request is idempotent (gpb_request_set_idempotent): once
+//    there is a connection again.
+//  Until it is answered it is in flight, and may be cancelled. A payload that was taken
+//  (gpb_request_in_take) is kept until then too: with 0 it is let go of when it has left.
+GPB_EXPORT void gpb_client_set_retries (gpb_client_t *self, uint32_t count);
 
 //  Sends a request, takes it, and waits for its reply; replies to other requests that come
 //  meanwhile are kept for gpb_client_recv. The reply is the caller's, also where its status is not

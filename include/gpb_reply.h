@@ -40,16 +40,21 @@ GPB_EXPORT size_t gpb_reply_results (const gpb_reply_t *self);
 //  for an index that is too large.
 GPB_EXPORT const void *gpb_reply_result (const gpb_reply_t *self, size_t index, size_t *size_p);
 
-//  The handle of a rent's reply; 0 for another.
+//  Where the status is GPB_RESOURCE_EXHAUSTED for want of room in a queue: in how many ms it is
+//  worth asking again. The request was not begun. 0 for every other reply.
+GPB_EXPORT uint32_t gpb_reply_retry_after_ms (const gpb_reply_t *self);
+
+//  The handle of a rent's or a reserve's reply; 0 for another.
 GPB_EXPORT uint64_t gpb_reply_handle (const gpb_reply_t *self);
 
 //  The address of a map's reply, valid until unmap or release; NULL for another.
 GPB_EXPORT void *gpb_reply_address (const gpb_reply_t *self);
 
-//  The device that did it; -1 where none did.
+//  The device that did it, or has it; -1 where none does.
 GPB_EXPORT int gpb_reply_device (const gpb_reply_t *self);
 
-//  From sending the request to receiving this, on the client's clock, in ns.
+//  From sending the request to receiving this, on the client's clock, in ns; also where the client
+//  sent it more than once.
 GPB_EXPORT uint64_t gpb_reply_round_trip_ns (const gpb_reply_t *self);
 
 //  The whole header. A reply that the client made itself (its node was lost, its time was up) has

@@ -55,6 +55,18 @@ GPB_EXPORT gpb_request_t *gpb_request_copy (uint64_t source, uint64_t source_off
 GPB_EXPORT gpb_request_t *gpb_request_map (uint64_t handle);
 GPB_EXPORT gpb_request_t *gpb_request_unmap (uint64_t handle);
 
+//  Sets memory of a device (bytes, at least 1) aside for this connection, for so long after it is
+//  answered; 0: the node's longest. It takes gpb_request_set_device and gpb_request_require as a
+//  rent does. The reply has its handle (gpb_reply_handle), for gpb_request_set_reservation. It ends
+//  by unreserve, when its time is up, and with the connection; what was rented on it stays rented.
+GPB_EXPORT gpb_request_t *gpb_request_reserve (uint64_t memory, uint32_t for_ms);
+
+//  From its answer on a reservation lasts so much longer; 0: the node's longest. NOT_FOUND once it
+//  has ended.
+GPB_EXPORT gpb_request_t *gpb_request_renew (uint64_t handle, uint32_t for_ms);
+
+GPB_EXPORT gpb_request_t *gpb_request_unreserve (uint64_t handle);
+
 //  data is copied.
 GPB_EXPORT gpb_request_t *gpb_request_write (uint64_t handle, uint64_t offset, const void *data,
                                              size_t size);
@@ -118,6 +130,22 @@ GPB_EXPORT void gpb_request_require (gpb_request_t *self, const char *capability
 
 //  Device memory in bytes that must be available beside the payloads.
 GPB_EXPORT void gpb_request_set_memory (gpb_request_t *self, uint64_t size);
+
+//  For execute and rent: the device of this reservation, and what the request needs there is drawn
+//  from it. 0: none.
+GPB_EXPORT void gpb_request_set_reservation (gpb_request_t *self, uint64_t handle);
+
+//  The higher one leaves the node's queue first; 0, the default, is the usual one. Seven of them,
+//  as in the protocol: a node ages what waits, so that a low one is late and never starves.
+#define GPB_PRIORITY_MIN (-3)
+#define GPB_PRIORITY_MAX 3
+GPB_EXPORT void gpb_request_set_priority (gpb_request_t *self, int priority);
+
+//  Says that running the request twice does no harm: the node may run it again where its device was
+//  lost, and a client with retries (gpb_client_set_retries) sends it again where its connection
+//  was. A kernel that only writes its outputs is idempotent; one that adds to a rented buffer is
+//  not.
+GPB_EXPORT void gpb_request_set_idempotent (gpb_request_t *self);
 
 //  The request is answered within this time, whatever happens. 0, the default: the client's
 //  (gpb_client_set_timeout).

@@ -64,6 +64,20 @@ START_TEST (test_a_run_is_read_whole)
     ck_assert (is.json && !is.has_shared && !is.has_device);
     ck_assert_uint_eq (is.operands_count, 0);
     ck_assert_uint_eq (is.global_dimensions, 0);
+    ck_assert_int_eq (is.priority, 0);
+    ck_assert (!is.idempotent);
+    ck_assert_uint_eq (is.reservation, 0);
+
+    ck_assert_ok (s_parse (&is,
+                           "gpb run k --priority -3 --idempotent --reservation "
+                           "0xffffffffffffffff",
+                           &error));
+    ck_assert_int_eq (is.priority, -3);
+    ck_assert (is.idempotent);
+    ck_assert_uint_eq (is.reservation, UINT64_MAX);
+    ck_assert_ok (s_parse (&is, "gpb run k --priority=3 --reservation 12", &error));
+    ck_assert_int_eq (is.priority, 3);
+    ck_assert_uint_eq (is.reservation, 12);
 }
 END_TEST
 
@@ -81,6 +95,21 @@ START_TEST (test_the_other_commands_are_read)
     ck_assert_str_eq (is.subject, "sobel");
     ck_assert_ok (s_parse (&is, "gpb stats --timeout 10", &error));
     ck_assert_int_eq (is.command, GPB_COMMAND_STATS);
+    ck_assert_ok (s_parse (&is, "gpb top", &error));
+    ck_assert_int_eq (is.command, GPB_COMMAND_TOP);
+    ck_assert_uint_eq (is.interval_ms, 1000);
+    ck_assert_uint_eq (is.count, 0);
+    ck_assert_ok (s_parse (&is, "gpb top --interval 10 --count 3 --json", &error));
+    ck_assert_uint_eq (is.interval_ms, 10);
+    ck_assert_uint_eq (is.count, 3);
+    ck_assert_ok (s_parse (&is, "gpb reserve --memory 4096 --device 1 --require fp64", &error));
+    ck_assert_int_eq (is.command, GPB_COMMAND_RESERVE);
+    ck_assert_uint_eq (is.memory, 4096);
+    ck_assert_uint_eq (is.device, 1);
+    ck_assert_uint_eq (is.require_count, 1);
+    ck_assert_uint_eq (is.for_ms, 0);
+    ck_assert_ok (s_parse (&is, "gpb reserve --memory 1 --for 4294967295", &error));
+    ck_assert_uint_eq (is.for_ms, UINT32_MAX);
     ck_assert_ok (s_parse (&is, "gpb ping", &error));
     ck_assert_uint_eq (is.count, 10);
     ck_assert_ok (s_parse (&is, "gpb ping --count 1000", &error));
@@ -99,7 +128,7 @@ END_TEST
 static const struct {
     const char *line, *sentence;
 } s_bad [] = {
-    { "gpb", "a command is missing: devices, kernels, stats, ping, run or compile" },
+    { "gpb", "a command is missing: devices, kernels, stats, top, ping, run, reserve or compile" },
     { "gpb fly", "there is no command \"fly\"; there are devices" },
     { "gpb devices --wings", "there is no option --wings" },
     { "gpb devices -x", "there is no option -x" },
@@ -126,6 +155,22 @@ static const struct {
     { "gpb run k --local 0", "--local wants one to three numbers" },
     { "gpb run k --shared -5", "--shared wants a whole number" },
     { "gpb run k --device 4294967296", "--device wants a whole number from 0 to 4294967295" },
+    { "gpb run k --priority 4", "--priority wants a whole number from -3 to 3, not \"4\"" },
+    { "gpb run k --priority -4", "--priority wants a whole number from -3 to 3, not \"-4\"" },
+    { "gpb run k --priority --idempotent", "--priority wants a whole number from -3 to 3" },
+    { "gpb run k --priority 1.5", "not \"1.5\"" },
+    { "gpb run k --reservation 0", "--reservation wants a handle such as 0x" },
+    { "gpb run k --reservation 0x", "not \"0x\"" },
+    { "gpb run k --reservation 0x0", "not \"0x0\"" },
+    { "gpb run k --reservation 0x12g", "not \"0x12g\"" },
+    { "gpb run k --reservation 0x10000000000000000", "--reservation wants a handle" },
+    { "gpb reserve", "gpb reserve wants --memory BYTES, at least 1" },
+    { "gpb reserve --memory 0", "gpb reserve wants --memory BYTES, at least 1" },
+    { "gpb reserve --memory 1 --for 0", "--for wants a whole number from 1 to 4294967295" },
+    { "gpb reserve --memory 1 --priority 1", "gpb reserve takes no --priority" },
+    { "gpb reserve --memory 1 k", "gpb reserve takes no \"k\"" },
+    { "gpb top --interval 9", "--interval wants a whole number from 10 to 3600000" },
+    { "gpb stats --interval 10", "gpb stats takes no --interval" },
     { "gpb run k --require fp64,,gpu", "--require wants at most 48 capabilities" },
     { "gpb run k --require abcdefghijklmnopqrstuvwxyz0123456", "of 1 to 31 characters" },
 };

@@ -1,7 +1,7 @@
-//  Tests of gpb_client against a node of the test's own: a ROUTER on this thread (or, where a call
-//  blocks, in an actor) that reads requests with gpb_message and answers them as the test likes.
+//  Tests of gpb_client against a node of the test's own, on this thread (or, where a call blocks,
+//  in an actor).
 
-#include "gpb_test.h"
+#include "gpb_test_router.h"
 
 #include "gpb_alloc.h"
 #include "gpb_client_internal.h"
@@ -17,129 +17,6 @@
 
 static _Thread_local gpb_error_t error;    //  the stand-in nodes have threads of their own
 
-typedef struct {
-    void *context;
-    void *router;
-    gpb_codec_t *codec;
-    gpb_message_t message;              //  the one taken last
-    const Gpb__V1__Request *request;    //  its header
-    char endpoint [128];
-} s_node_t;
-
-static void
-s_node_bind (s_node_t *node, const char *endpoint)
-{
-    int linger = 0;
-    node->router = zmq_socket (node->context, ZMQ_ROUTER);
-    zmq_setsockopt (node->router, ZMQ_LINGER, &linger, sizeof linger);
-    int unlimited = 0;
-    zmq_setsockopt (node->router, ZMQ_SNDHWM, &unlimited, sizeof unlimited);
-    uint64_t end_ns = gpb_clock_ns () + 5 * GPB_NS_PER_S;
-    while (zmq_bind (node->router, endpoint) < 0) {
-        //  The port of a socket just closed is free a moment later.
-        ck_assert_uint_lt (gpb_clock_ns (), end_ns);
-        zmq_poll (NULL, 0, 1);
-    }
-    size_t size = sizeof node->endpoint;
-    zmq_getsockopt (node->router, ZMQ_LAST_ENDPOINT, node->endpoint, &size);
-}
-
-static void
-s_node_init (s_node_t *node)
-{
-    node->context = zmq_ctx_new ();
-    node->codec = gpb_codec_new (&error);
-    gpb_message_init (&node->message);
-    s_node_bind (node, "tcp://127.0.0.1:*");
-}
-
-static void
-s_node_close (s_node_t *node)
-{
-    gpb_message_clear (&node->message);
-    gpb_codec_destroy (&node->codec);
-    zmq_close (node->router);
-    zmq_ctx_term (node->context);
-}
-
-//  Whether a request came. Sets node->request.
-static bool
-s_node_recv (s_node_t *node)
-{
-    if (gpb_message_recv (&node->message, node->router, &error) != GPB_OK)
-        return false;
-    node->request = gpb_codec_request (node->codec, &node->message.header, NULL, &error);
-    ck_assert_msg (node->request != NULL, "%s", error.text);
-    return true;
-}
-
-//  The next request, while the client is looked after; no reply may come meanwhile.
-static void
-s_node_take (s_node_t *node, gpb_client_t *client)
-{
-    uint64_t end_ns = gpb_clock_ns () + 20 * GPB_NS_PER_S;
-    while (!s_node_recv (node)) {
-        ck_assert_uint_lt (gpb_clock_ns (), end_ns);
-        if (client)
-            ck_assert_ptr_null (gpb_client_recv (client, 0));
-        zmq_pollitem_t item = { node->router, 0, ZMQ_POLLIN, 0 };
-        zmq_poll (&item, 1, 5);
-    }
-}
-
-//  Answers the request in node->message with this id and status, and its own payloads.
-static void
-s_node_answer (s_node_t *node, uint64_t id, gpb_status_t status)
-{
-    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-    reply.version = 1;
-    reply.id = id;
-    reply.status = (Gpb__V1__Status) status;
-    ck_assert_ok (gpb_codec_pack (&reply.base, &node->message.header, &error));
-    ck_assert_ok (gpb_message_send (&node->message, node->router, &error));
-}
-
-//  A message of raw frames to whoever sent the last request; the last frame is NULL.
-static void
-s_node_send_raw (s_node_t *node, const char *const *frames, const size_t *sizes, size_t count)
-{
-    zmq_msg_t identity;
-    zmq_msg_init (&identity);
-    zmq_msg_copy (&identity, &node->message.envelope [0]);
-    zmq_msg_send (&identity, node->router, ZMQ_SNDMORE);
-    for (size_t index = 0; index < count; index++)
-        zmq_send (node->router, frames [index], sizes [index], index + 1 < count ? ZMQ_SNDMORE : 0);
-}
-
-static gpb_client_t *
-s_client (const char *endpoint)
-{
-    gpb_client_t *client = gpb_client_new (endpoint, &error);
-    ck_assert_msg (client != NULL, "%s", error.text);
-    return client;
-}
-
-static uint64_t
-s_send (gpb_client_t *client, gpb_request_t *request)
-{
-    uint64_t id = gpb_client_send (client, &request, &error);
-    ck_assert_msg (id != 0, "%s", error.text);
-    ck_assert_ptr_null (request);
-    return id;
-}
-
-//  The next reply must be this one.
-static void
-s_expect (gpb_client_t *client, uint64_t id, gpb_status_t status)
-{
-    gpb_reply_t *reply = gpb_client_recv (client, 20000);
-    ck_assert_ptr_nonnull (reply);
-    ck_assert_msg (gpb_reply_status (reply) == status, "%s: %s",
-                   gpb_status_name (gpb_reply_status (reply)), gpb_reply_message (reply));
-    ck_assert_uint_eq (gpb_reply_id (reply), id);
-    gpb_reply_destroy (&reply);
-}
-
 START_TEST (test_only_an_endpoint_is_an_endpoint)
 {
     static const char *const refused [] = { "localhost:5670", "udp://a:1",      "tcp://",
@@ -148,7 +25,7 @@ START_TEST (test_only_an_endpoint_is_an_endpoint)
         ck_assert_msg (gpb_client_new (refused [index], &error) == NULL, "%s", refused [index]);
         ck_assert_int_eq (error.status, GPB_INVALID_ARGUMENT);
     }
-    gpb_client_t *client = s_client ("tcp://127.0.0.1:1");
+    gpb_client_t *client = gpb_test_router_client ("tcp://127.0.0.1:1");
     ck_assert_refused (gpb_client_set_timeout (client, 0, &error), GPB_INVALID_ARGUMENT, "0 ms");
     ck_assert_int_eq (gpb_client_next_timeout (client), -1);
     ck_assert_ptr_null (gpb_client_recv (client, -1));
@@ -160,15 +37,15 @@ END_TEST
 START_TEST (test_thousands_in_flight_are_answered_in_any_order)
 {
     enum { COUNT = 5000 };
-    s_node_t node;
-    s_node_init (&node);
-    gpb_client_t *client = s_client (node.endpoint);
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
+    gpb_client_t *client = gpb_test_router_client (node.endpoint);
     static bool answered [COUNT + 1];
     for (int count = 1; count <= COUNT; count++)
-        ck_assert_uint_eq (s_send (client, gpb_request_stats ()), (uint64_t) count);
+        ck_assert_uint_eq (gpb_test_send_request (client, gpb_request_stats ()), (uint64_t) count);
     ck_assert_uint_eq (gpb_client_in_flight (client), COUNT);
     for (int count = 1; count <= COUNT; count++) {
-        s_node_take (&node, client);
+        gpb_test_router_take (&node, client);
         ck_assert_uint_eq (node.request->id, (uint64_t) count);
     }
     zmq_msg_t identity;
@@ -181,7 +58,7 @@ START_TEST (test_thousands_in_flight_are_answered_in_any_order)
             zmq_msg_copy (&node.message.envelope [0], &identity);
             node.message.envelope_count = 1;
         }
-        s_node_answer (&node, (uint64_t) (count * 1499 % COUNT) + 1, GPB_OK);
+        gpb_test_router_answer (&node, (uint64_t) (count * 1499 % COUNT) + 1, GPB_OK);
     }
     zmq_msg_close (&identity);
     for (int count = 0; count < COUNT; count++) {
@@ -196,102 +73,102 @@ START_TEST (test_thousands_in_flight_are_answered_in_any_order)
     ck_assert_ptr_null (gpb_client_recv (client, -1));
     ck_assert_uint_eq (gpb_client_ignored (client), 0);
     gpb_client_destroy (&client);
-    s_node_close (&node);
+    gpb_test_router_close (&node);
 }
 END_TEST
 
 START_TEST (test_a_request_waits_for_a_node_that_comes_late)
 {
-    s_node_t node;
-    s_node_init (&node);
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
     zmq_close (node.router);
-    gpb_client_t *client = s_client (node.endpoint);
+    gpb_client_t *client = gpb_test_router_client (node.endpoint);
     gpb_request_t *request = gpb_request_execute ("a");
     gpb_request_in (request, "payload", 7);
     gpb_request_set_timeout (request, 15000);
-    uint64_t id = s_send (client, request);
+    uint64_t id = gpb_test_send_request (client, request);
     ck_assert_ptr_null (gpb_client_recv (client, 250));
-    s_node_bind (&node, node.endpoint);
-    s_node_take (&node, client);
+    gpb_test_router_bind (&node, node.endpoint);
+    gpb_test_router_take (&node, client);
     ck_assert_uint_eq (node.request->id, id);
     //  What it has waited already is not the node's to give.
     ck_assert_uint_le (node.request->timeout_ms, 14800);
     ck_assert_uint_eq (node.message.payloads_count, 1);
-    s_node_answer (&node, id, GPB_OK);
-    s_expect (client, id, GPB_OK);
+    gpb_test_router_answer (&node, id, GPB_OK);
+    gpb_test_expect_reply (client, id, GPB_OK);
     gpb_client_destroy (&client);
-    s_node_close (&node);
+    gpb_test_router_close (&node);
 }
 END_TEST
 
 START_TEST (test_a_lost_connection_answers_everything_in_flight_and_nothing_stale_is_sent)
 {
     enum { COUNT = 300, SIZE = 65536 };
-    s_node_t node;
-    s_node_init (&node);
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
     char endpoint [128];
     memcpy (endpoint, node.endpoint, sizeof endpoint);
-    gpb_client_t *client = s_client (endpoint);
-    uint64_t first = s_send (client, gpb_request_hello ());
-    s_node_take (&node, client);
-    s_node_answer (&node, first, GPB_OK);
-    s_expect (client, first, GPB_OK);
+    gpb_client_t *client = gpb_test_router_client (endpoint);
+    uint64_t first = gpb_test_send_request (client, gpb_request_hello ());
+    gpb_test_router_take (&node, client);
+    gpb_test_router_answer (&node, first, GPB_OK);
+    gpb_test_expect_reply (client, first, GPB_OK);
 
     //  20 MB that the node does not read: most of it is still in the client's queue at the end.
     char *data = calloc (1, SIZE);
     for (int count = 0; count < COUNT; count++) {
         gpb_request_t *request = gpb_request_execute ("a");
         gpb_request_in (request, data, SIZE);
-        s_send (client, request);
+        gpb_test_send_request (client, request);
     }
     free (data);
     zmq_close (node.router);
-    s_node_bind (&node, endpoint);
+    gpb_test_router_bind (&node, endpoint);
     for (uint64_t id = first + 1; id <= first + COUNT; id++)
-        s_expect (client, id, GPB_UNAVAILABLE);
+        gpb_test_expect_reply (client, id, GPB_UNAVAILABLE);
     ck_assert_uint_eq (gpb_client_in_flight (client), 0);
     ck_assert_ptr_null (gpb_client_recv (client, 0));
 
-    uint64_t id = s_send (client, gpb_request_hello ());
-    s_node_take (&node, client);
+    uint64_t id = gpb_test_send_request (client, gpb_request_hello ());
+    gpb_test_router_take (&node, client);
     ck_assert_int_eq (node.request->body_case, GPB__V1__REQUEST__BODY_HELLO);
     ck_assert_uint_eq (node.request->id, id);
-    s_node_answer (&node, id, GPB_OK);
-    s_expect (client, id, GPB_OK);
+    gpb_test_router_answer (&node, id, GPB_OK);
+    gpb_test_expect_reply (client, id, GPB_OK);
     gpb_client_destroy (&client);
-    s_node_close (&node);
+    gpb_test_router_close (&node);
 }
 END_TEST
 
 START_TEST (test_a_connection_lost_again_and_again_recovers)
 {
-    s_node_t node;
-    s_node_init (&node);
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
     char endpoint [128];
     memcpy (endpoint, node.endpoint, sizeof endpoint);
-    gpb_client_t *client = s_client (endpoint);
+    gpb_client_t *client = gpb_test_router_client (endpoint);
     for (int round = 0; round < 5; round++) {
-        uint64_t id = s_send (client, gpb_request_stats ());
-        s_node_take (&node, client);
+        uint64_t id = gpb_test_send_request (client, gpb_request_stats ());
+        gpb_test_router_take (&node, client);
         ck_assert_uint_eq (node.request->id, id);
         zmq_close (node.router);
-        s_expect (client, id, GPB_UNAVAILABLE);
-        s_node_bind (&node, endpoint);
+        gpb_test_expect_reply (client, id, GPB_UNAVAILABLE);
+        gpb_test_router_bind (&node, endpoint);
     }
     gpb_client_destroy (&client);
-    s_node_close (&node);
+    gpb_test_router_close (&node);
 }
 END_TEST
 
 START_TEST (test_a_node_that_is_never_there_is_a_deadline)
 {
-    gpb_client_t *client = s_client ("tcp://127.0.0.1:1");
+    gpb_client_t *client = gpb_test_router_client ("tcp://127.0.0.1:1");
     gpb_request_t *request = gpb_request_stats ();
     gpb_request_set_timeout (request, 50);
     uint64_t start_ns = gpb_clock_ns ();
-    uint64_t id = s_send (client, request);
+    uint64_t id = gpb_test_send_request (client, request);
     ck_assert_int_le (gpb_client_next_timeout (client), 100);
-    s_expect (client, id, GPB_DEADLINE_EXCEEDED);
+    gpb_test_expect_reply (client, id, GPB_DEADLINE_EXCEEDED);
     ck_assert_uint_ge (gpb_clock_ns () - start_ns, 1050 * GPB_NS_PER_MS);
     gpb_client_destroy (&client);
 }
@@ -308,7 +185,7 @@ START_TEST (test_a_server_that_says_nothing_hangs_nobody)
     getsockname (listener, (struct sockaddr *) &address, &size);
     char endpoint [64];
     snprintf (endpoint, sizeof endpoint, "tcp://127.0.0.1:%d", ntohs (address.sin_port));
-    gpb_client_t *client = s_client (endpoint);
+    gpb_client_t *client = gpb_test_router_client (endpoint);
     ck_assert_ok (gpb_client_set_timeout (client, 50, &error));
     gpb_request_t *request = gpb_request_stats ();
     gpb_reply_t *reply = gpb_client_call (client, &request, &error);
@@ -324,14 +201,14 @@ END_TEST
 static void
 s_serve_silently (int endpoint_fd)
 {
-    s_node_t node;
-    s_node_init (&node);
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
     ck_assert_int_eq (write (endpoint_fd, node.endpoint, sizeof node.endpoint),
                       sizeof node.endpoint);
     for (;;) {
         zmq_pollitem_t item = { node.router, 0, ZMQ_POLLIN, 0 };
         zmq_poll (&item, 1, -1);
-        if (s_node_recv (&node))
+        if (gpb_test_router_recv (&node))
             ck_assert_int_eq (write (endpoint_fd, "!", 1), 1);
     }
 }
@@ -346,10 +223,10 @@ START_TEST (test_a_node_that_freezes_is_a_lost_connection)
         s_serve_silently (pipe_fds [1]);
     char endpoint [128], mark;
     ck_assert_int_eq (read (pipe_fds [0], endpoint, sizeof endpoint), sizeof endpoint);
-    gpb_client_t *client = s_client (endpoint);
+    gpb_client_t *client = gpb_test_router_client (endpoint);
     gpb_request_t *request = gpb_request_stats ();
     gpb_request_set_timeout (request, 600000);
-    uint64_t id = s_send (client, request);
+    uint64_t id = gpb_test_send_request (client, request);
     fcntl (pipe_fds [0], F_SETFL, O_NONBLOCK);
     uint64_t end_ns = gpb_clock_ns () + 20 * GPB_NS_PER_S;
     while (read (pipe_fds [0], &mark, 1) != 1) {
@@ -372,31 +249,31 @@ END_TEST
 
 START_TEST (test_a_late_reply_is_dropped_and_counted)
 {
-    s_node_t node;
-    s_node_init (&node);
-    gpb_client_t *client = s_client (node.endpoint);
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
+    gpb_client_t *client = gpb_test_router_client (node.endpoint);
     //  Connected before the clock runs, however slow the machine is.
-    uint64_t id = s_send (client, gpb_request_stats ());
-    s_node_take (&node, client);
-    s_node_answer (&node, id, GPB_OK);
-    s_expect (client, id, GPB_OK);
+    uint64_t id = gpb_test_send_request (client, gpb_request_stats ());
+    gpb_test_router_take (&node, client);
+    gpb_test_router_answer (&node, id, GPB_OK);
+    gpb_test_expect_reply (client, id, GPB_OK);
     gpb_request_t *request = gpb_request_stats ();
     gpb_request_set_timeout (request, 50);
-    id = s_send (client, request);
-    s_node_take (&node, client);
-    s_expect (client, id, GPB_DEADLINE_EXCEEDED);
-    s_node_answer (&node, id, GPB_OK);
+    id = gpb_test_send_request (client, request);
+    gpb_test_router_take (&node, client);
+    gpb_test_expect_reply (client, id, GPB_DEADLINE_EXCEEDED);
+    gpb_test_router_answer (&node, id, GPB_OK);
     //  The node was told that nobody waits any more.
-    s_node_take (&node, client);
+    gpb_test_router_take (&node, client);
     ck_assert_int_eq (node.request->body_case, GPB__V1__REQUEST__BODY_CANCEL);
     ck_assert_uint_eq (node.request->cancel->id, id);
-    uint64_t next = s_send (client, gpb_request_stats ());
-    s_node_take (&node, client);
-    s_node_answer (&node, next, GPB_OK);
-    s_expect (client, next, GPB_OK);
+    uint64_t next = gpb_test_send_request (client, gpb_request_stats ());
+    gpb_test_router_take (&node, client);
+    gpb_test_router_answer (&node, next, GPB_OK);
+    gpb_test_expect_reply (client, next, GPB_OK);
     ck_assert_uint_eq (gpb_client_ignored (client), 1);
     gpb_client_destroy (&client);
-    s_node_close (&node);
+    gpb_test_router_close (&node);
 }
 END_TEST
 
@@ -416,56 +293,56 @@ START_TEST (test_garbage_is_ignored_and_counted)
                                            result };
     static const size_t sizes [] = { 0, 2, 0, 4, 1, 0, 4, 0, 7, 0, sizeof result - 1 };
     static const size_t counts [] = { 2, 2, 1, 2, 2, 2 };
-    s_node_t node;
-    s_node_init (&node);
-    gpb_client_t *client = s_client (node.endpoint);
-    uint64_t id = s_send (client, gpb_request_stats ());
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
+    gpb_client_t *client = gpb_test_router_client (node.endpoint);
+    uint64_t id = gpb_test_send_request (client, gpb_request_stats ());
     ck_assert_uint_eq (id, 1);
-    s_node_take (&node, client);
+    gpb_test_router_take (&node, client);
     size_t at = 0;
     for (size_t index = 0; index < sizeof counts / sizeof counts [0]; at += counts [index++])
-        s_node_send_raw (&node, frames + at, sizes + at, counts [index]);
-    s_node_answer (&node, id, GPB_NOT_FOUND);
-    s_expect (client, id, GPB_NOT_FOUND);
+        gpb_test_router_send_raw (&node, frames + at, sizes + at, counts [index]);
+    gpb_test_router_answer (&node, id, GPB_NOT_FOUND);
+    gpb_test_expect_reply (client, id, GPB_NOT_FOUND);
     ck_assert_uint_eq (gpb_client_ignored (client), 6);
     gpb_client_destroy (&client);
-    s_node_close (&node);
+    gpb_test_router_close (&node);
 }
 END_TEST
 
 START_TEST (test_cancelling_takes_back_what_is_held_and_asks_for_what_is_sent)
 {
-    s_node_t node;
-    s_node_init (&node);
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
     char endpoint [128];
     memcpy (endpoint, node.endpoint, sizeof endpoint);
     zmq_close (node.router);
-    gpb_client_t *client = s_client (endpoint);
-    uint64_t id = s_send (client, gpb_request_stats ());
+    gpb_client_t *client = gpb_test_router_client (endpoint);
+    uint64_t id = gpb_test_send_request (client, gpb_request_stats ());
     ck_assert_ok (gpb_client_cancel (client, id, &error));
-    s_expect (client, id, GPB_CANCELLED);
+    gpb_test_expect_reply (client, id, GPB_CANCELLED);
     ck_assert_refused (gpb_client_cancel (client, id, &error), GPB_NOT_FOUND, "no request 1");
     ck_assert_refused (gpb_client_cancel (client, 99, &error), GPB_NOT_FOUND, "no request 99");
 
-    s_node_bind (&node, endpoint);
-    id = s_send (client, gpb_request_stats ());
-    s_node_take (&node, client);
+    gpb_test_router_bind (&node, endpoint);
+    id = gpb_test_send_request (client, gpb_request_stats ());
+    gpb_test_router_take (&node, client);
     ck_assert_uint_eq (node.request->id, id);
     ck_assert_ok (gpb_client_cancel (client, id, &error));
-    s_node_take (&node, client);
+    gpb_test_router_take (&node, client);
     ck_assert_int_eq (node.request->body_case, GPB__V1__REQUEST__BODY_CANCEL);
     ck_assert_uint_eq (node.request->cancel->id, id);
     //  The answer to the cancel is swallowed, the one of the request is not.
     uint64_t own = node.request->id;
-    s_node_answer (&node, own, GPB_OK);
-    id = s_send (client, gpb_request_stats ());
-    s_node_take (&node, client);
-    s_node_answer (&node, id, GPB_OK);
-    s_expect (client, id, GPB_OK);
+    gpb_test_router_answer (&node, own, GPB_OK);
+    id = gpb_test_send_request (client, gpb_request_stats ());
+    gpb_test_router_take (&node, client);
+    gpb_test_router_answer (&node, id, GPB_OK);
+    gpb_test_expect_reply (client, id, GPB_OK);
     ck_assert_uint_eq (gpb_client_in_flight (client), 1);
     ck_assert_uint_eq (gpb_client_ignored (client), 0);
     gpb_client_destroy (&client);
-    s_node_close (&node);
+    gpb_test_router_close (&node);
 }
 END_TEST
 
@@ -505,24 +382,24 @@ s_wait_for_frees (gpb_client_t *client, int count)
 START_TEST (test_a_taken_payload_is_freed_exactly_once_in_every_way)
 {
     atomic_store (&s_frees, 0);
-    s_node_t node;
-    s_node_init (&node);
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
     char endpoint [128];
     memcpy (endpoint, node.endpoint, sizeof endpoint);
     //  Sent and answered.
-    gpb_client_t *client = s_client (endpoint);
-    uint64_t id = s_send (client, s_taking_request ());
-    s_node_take (&node, client);
-    s_node_answer (&node, id, GPB_OK);
-    s_expect (client, id, GPB_OK);
+    gpb_client_t *client = gpb_test_router_client (endpoint);
+    uint64_t id = gpb_test_send_request (client, s_taking_request ());
+    gpb_test_router_take (&node, client);
+    gpb_test_router_answer (&node, id, GPB_OK);
+    gpb_test_expect_reply (client, id, GPB_OK);
     s_wait_for_frees (client, 1);
     //  Lost with the connection.
-    id = s_send (client, s_taking_request ());
+    id = gpb_test_send_request (client, s_taking_request ());
     zmq_close (node.router);
-    s_expect (client, id, GPB_UNAVAILABLE);
+    gpb_test_expect_reply (client, id, GPB_UNAVAILABLE);
     s_wait_for_frees (client, 2);
     //  Held back, and dropped with the client.
-    s_send (client, s_taking_request ());
+    gpb_test_send_request (client, s_taking_request ());
     ck_assert_int_eq (atomic_load (&s_frees), 2);
     gpb_client_destroy (&client);
     s_wait_for_frees (NULL, 3);
@@ -531,7 +408,7 @@ START_TEST (test_a_taken_payload_is_freed_exactly_once_in_every_way)
     gpb_request_destroy (&request);
     s_wait_for_frees (NULL, 4);
     //  Refused when it is sent.
-    client = s_client (endpoint);
+    client = gpb_test_router_client (endpoint);
     request = s_taking_request ();
     gpb_request_in (request, NULL, 5);
     ck_assert_uint_eq (gpb_client_send (client, &request, &error), 0);
@@ -539,43 +416,43 @@ START_TEST (test_a_taken_payload_is_freed_exactly_once_in_every_way)
     ck_assert_ptr_null (request);
     s_wait_for_frees (client, 5);
     gpb_client_destroy (&client);
-    s_node_bind (&node, endpoint);
-    s_node_close (&node);
+    gpb_test_router_bind (&node, endpoint);
+    gpb_test_router_close (&node);
 }
 END_TEST
 
 START_TEST (test_a_client_that_is_destroyed_says_goodbye)
 {
-    s_node_t node;
-    s_node_init (&node);
-    gpb_client_t *client = s_client (node.endpoint);
-    s_send (client, gpb_request_stats ());
-    s_node_take (&node, client);
-    s_send (client, gpb_request_stats ());
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
+    gpb_client_t *client = gpb_test_router_client (node.endpoint);
+    gpb_test_send_request (client, gpb_request_stats ());
+    gpb_test_router_take (&node, client);
+    gpb_test_send_request (client, gpb_request_stats ());
     gpb_client_destroy (&client);
     ck_assert_ptr_null (client);
-    s_node_take (&node, NULL);
+    gpb_test_router_take (&node, NULL);
     ck_assert_int_eq (node.request->body_case, GPB__V1__REQUEST__BODY_STATS);
-    s_node_take (&node, NULL);
+    gpb_test_router_take (&node, NULL);
     ck_assert_int_eq (node.request->body_case, GPB__V1__REQUEST__BODY_GOODBYE);
-    s_node_close (&node);
+    gpb_test_router_close (&node);
 }
 END_TEST
 
 START_TEST (test_a_poller_sees_the_replies)
 {
-    s_node_t node;
-    s_node_init (&node);
-    gpb_client_t *client = s_client (node.endpoint);
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
+    gpb_client_t *client = gpb_test_router_client (node.endpoint);
     zpoller_t *poller = zpoller_new (gpb_client_socket (client), NULL);
     for (int count = 0; count < 100; count++)
-        s_send (client, gpb_request_stats ());
+        gpb_test_send_request (client, gpb_request_stats ());
     int answered = 0;
     uint64_t end_ns = gpb_clock_ns () + 20 * GPB_NS_PER_S;
     while (gpb_client_in_flight (client) > 0) {
         ck_assert_uint_lt (gpb_clock_ns (), end_ns);
-        while (s_node_recv (&node))
-            s_node_answer (&node, node.request->id, GPB_OK);
+        while (gpb_test_router_recv (&node))
+            gpb_test_router_answer (&node, node.request->id, GPB_OK);
         int timeout_ms = gpb_client_next_timeout (client);
         ck_assert_int_ge (timeout_ms, 0);
         ck_assert_int_le (timeout_ms, 100);
@@ -586,39 +463,39 @@ START_TEST (test_a_poller_sees_the_replies)
     ck_assert_int_eq (answered, 100);
     zpoller_destroy (&poller);
     gpb_client_destroy (&client);
-    s_node_close (&node);
+    gpb_test_router_close (&node);
 }
 END_TEST
 
 //  inproc is within one context: CZMQ's.
 static void
-s_inproc_init (s_node_t *node, const char *endpoint)
+s_inproc_init (gpb_test_router_t *node, const char *endpoint)
 {
     node->context = zsys_init ();
     node->codec = gpb_codec_new (&error);
     gpb_message_init (&node->message);
-    s_node_bind (node, endpoint);
+    gpb_test_router_bind (node, endpoint);
 }
 
 START_TEST (test_inproc_comes_late_goes_and_comes_again)
 {
-    s_node_t node;
-    gpb_client_t *client = s_client ("inproc://node");
-    uint64_t id = s_send (client, gpb_request_stats ());
+    gpb_test_router_t node;
+    gpb_client_t *client = gpb_test_router_client ("inproc://node");
+    uint64_t id = gpb_test_send_request (client, gpb_request_stats ());
     s_inproc_init (&node, "inproc://node");
-    s_node_take (&node, client);
-    s_node_answer (&node, id, GPB_OK);
-    s_expect (client, id, GPB_OK);
+    gpb_test_router_take (&node, client);
+    gpb_test_router_answer (&node, id, GPB_OK);
+    gpb_test_expect_reply (client, id, GPB_OK);
     for (int round = 0; round < 3; round++) {
-        id = s_send (client, gpb_request_stats ());
-        s_node_take (&node, client);
+        id = gpb_test_send_request (client, gpb_request_stats ());
+        gpb_test_router_take (&node, client);
         ck_assert_uint_eq (node.request->id, id);
         zmq_close (node.router);
-        s_expect (client, id, GPB_UNAVAILABLE);
-        s_node_bind (&node, "inproc://node");
+        gpb_test_expect_reply (client, id, GPB_UNAVAILABLE);
+        gpb_test_router_bind (&node, "inproc://node");
     }
-    id = s_send (client, gpb_request_stats ());
-    s_node_take (&node, client);
+    id = gpb_test_send_request (client, gpb_request_stats ());
+    gpb_test_router_take (&node, client);
     ck_assert_uint_eq (node.request->id, id);
     gpb_client_destroy (&client);
     gpb_message_clear (&node.message);
@@ -629,17 +506,17 @@ END_TEST
 
 START_TEST (test_an_inproc_lease_is_renewed_while_nothing_else_is_sent)
 {
-    s_node_t node;
+    gpb_test_router_t node;
     s_inproc_init (&node, "inproc://lease");
-    gpb_client_t *client = s_client ("inproc://lease");
+    gpb_client_t *client = gpb_test_router_client ("inproc://lease");
     ck_assert_int_gt (gpb_client_next_timeout (client), 10000);
     ck_assert_int_le (gpb_client_next_timeout (client), 20000);
     gpb_client_set_renewal (client, 20 * GPB_NS_PER_MS);
     ck_assert_int_le (gpb_client_next_timeout (client), 20);
     for (int round = 0; round < 3; round++) {
-        s_node_take (&node, client);
+        gpb_test_router_take (&node, client);
         ck_assert_int_eq (node.request->body_case, GPB__V1__REQUEST__BODY_HELLO);
-        s_node_answer (&node, node.request->id, GPB_OK);
+        gpb_test_router_answer (&node, node.request->id, GPB_OK);
     }
     ck_assert_ptr_null (gpb_client_recv (client, 0));
     ck_assert_uint_eq (gpb_client_ignored (client), 0);
@@ -655,7 +532,7 @@ END_TEST
 static void
 s_echo (zsock_t *pipe, void *endpoint)
 {
-    s_node_t node;
+    gpb_test_router_t node;
     s_inproc_init (&node, endpoint);
     zsock_signal (pipe, 0);
     for (;;) {
@@ -664,11 +541,11 @@ s_echo (zsock_t *pipe, void *endpoint)
         zmq_poll (items, 2, -1);
         if (items [0].revents)
             break;
-        while (s_node_recv (&node))
+        while (gpb_test_router_recv (&node))
             if (node.request->body_case == GPB__V1__REQUEST__BODY_CANCEL)
                 zstr_sendf (pipe, "%d", (int) node.request->cancel->id);
             else if (node.request->body_case != GPB__V1__REQUEST__BODY_HEALTH)
-                s_node_answer (&node, node.request->id, GPB_OK);
+                gpb_test_router_answer (&node, node.request->id, GPB_OK);
     }
     gpb_message_clear (&node.message);
     gpb_codec_destroy (&node.codec);
@@ -678,15 +555,15 @@ s_echo (zsock_t *pipe, void *endpoint)
 START_TEST (test_a_call_waits_for_its_own_reply_and_keeps_the_others)
 {
     zactor_t *node = zactor_new (s_echo, "inproc://echo");
-    gpb_client_t *client = s_client ("inproc://echo");
-    uint64_t before = s_send (client, gpb_request_stats ());
+    gpb_client_t *client = gpb_test_router_client ("inproc://echo");
+    uint64_t before = gpb_test_send_request (client, gpb_request_stats ());
     gpb_request_t *request = gpb_request_hello ();
     gpb_reply_t *reply = gpb_client_call (client, &request, &error);
     ck_assert_ptr_nonnull (reply);
     ck_assert_int_eq (gpb_reply_status (reply), GPB_OK);
     ck_assert_uint_eq (gpb_reply_id (reply), before + 1);
     gpb_reply_destroy (&reply);
-    s_expect (client, before, GPB_OK);
+    gpb_test_expect_reply (client, before, GPB_OK);
     gpb_client_destroy (&client);
     zactor_destroy (&node);
 }
@@ -701,7 +578,7 @@ s_on_alarm (int number)
 START_TEST (test_a_signal_ends_a_call_and_cancels_it)
 {
     zactor_t *node = zactor_new (s_echo, "inproc://signal");
-    gpb_client_t *client = s_client ("inproc://signal");
+    gpb_client_t *client = gpb_test_router_client ("inproc://signal");
     struct sigaction action = { .sa_handler = s_on_alarm };
     sigaction (SIGALRM, &action, NULL);
     //  Again and again, since one may find the client where it does not wait.
@@ -723,8 +600,8 @@ END_TEST
 
 START_TEST (test_the_end_of_memory_loses_nothing)
 {
-    s_node_t node;
-    s_node_init (&node);
+    gpb_test_router_t node;
+    gpb_test_router_open (&node);
     gpb_client_t *client = NULL;
     for (int after = 0; !client; after++) {
         ck_assert_int_lt (after, 20);
@@ -746,9 +623,9 @@ START_TEST (test_the_end_of_memory_loses_nothing)
         ck_assert_ptr_null (request);
         ck_assert_uint_eq (gpb_client_in_flight (client), id ? 1 : 0);
     }
-    s_node_take (&node, client);
+    gpb_test_router_take (&node, client);
     ck_assert_uint_eq (node.request->id, id);
-    s_node_answer (&node, id, GPB_OK);
+    gpb_test_router_answer (&node, id, GPB_OK);
     //  No memory for the answer: it is an answer all the same.
     zmq_pollitem_t item = { zsock_resolve (gpb_client_socket (client)), 0, ZMQ_POLLIN, 0 };
     ck_assert_int_eq (zmq_poll (&item, 1, 20000), 1);
@@ -759,7 +636,7 @@ START_TEST (test_the_end_of_memory_loses_nothing)
     ck_assert_int_eq (gpb_reply_status (reply), GPB_RESOURCE_EXHAUSTED);
     gpb_reply_destroy (&reply);
     gpb_client_destroy (&client);
-    s_node_close (&node);
+    gpb_test_router_close (&node);
 }
 END_TEST
 

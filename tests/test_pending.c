@@ -1,5 +1,5 @@
 //  Tests of gpb_pending against a plain array: found by id, and the nearest deadline first,
-//  whatever was inserted and removed.
+//  whatever was inserted, rescheduled and removed.
 
 #include "gpb_test.h"
 
@@ -21,6 +21,10 @@ START_TEST (test_what_is_pending_is_found_and_leaves_in_the_order_of_deadlines)
     for (int round = 0; round < 20000; round++) {
         size_t index = (size_t) rand () % S_RECORDS;
         gpb_reply_t *record = &records [index];
+        if (inside [index] && rand () % 2) {
+            gpb_pending_reschedule (&pending, record, (uint64_t) rand () % 100);
+            continue;
+        }
         if (inside [index])
             gpb_pending_remove (&pending, record);
         else {
@@ -29,7 +33,7 @@ START_TEST (test_what_is_pending_is_found_and_leaves_in_the_order_of_deadlines)
             ck_assert_ok (gpb_pending_insert (&pending, record, &error));
         }
         inside [index] = !inside [index];
-        if (round % 50)
+        if (rand () % 50)
             continue;
         uint64_t nearest = UINT64_MAX;
         size_t count = 0;
@@ -72,6 +76,11 @@ START_TEST (test_nothing_is_lost_when_memory_runs_out)
         ck_assert_ptr_eq (gpb_pending_find (&pending, 1), &records [0]);
     }
     ck_assert_ok (gpb_pending_insert (&pending, &records [64], &error));
+    //  Another deadline needs none.
+    gpb_alloc_fail (0, 1);
+    gpb_pending_reschedule (&pending, &records [64], 7);
+    gpb_alloc_fail (-1, 0);
+    ck_assert_uint_eq (records [64].deadline.key, 7);
     gpb_pending_clear (&pending);
 }
 END_TEST

@@ -129,6 +129,97 @@ START_TEST (test_an_address_of_another_process_is_none)
 }
 END_TEST
 
+static gpb_reply_t *
+s_accept (const Gpb__V1__Reply *header)
+{
+    gpb_message_t message;
+    gpb_message_init (&message);
+    ck_assert_ok (gpb_codec_pack (&header->base, &message.header, &error));
+    gpb_reply_t *reply = gpb_reply_new (1);
+    ck_assert_ok (gpb_reply_accept (reply, &message, &error));
+    gpb_message_clear (&message);
+    return reply;
+}
+
+START_TEST (test_a_reserve_has_a_handle_and_a_device)
+{
+    Gpb__V1__ReserveReply reserve = GPB__V1__RESERVE_REPLY__INIT;
+    reserve.handle = UINT64_MAX;
+    reserve.device = 4;
+    Gpb__V1__Reply header = GPB__V1__REPLY__INIT;
+    header.version = 1;
+    header.body_case = GPB__V1__REPLY__BODY_RESERVE;
+    header.reserve = &reserve;
+    gpb_reply_t *reply = s_accept (&header);
+    ck_assert_uint_eq (gpb_reply_handle (reply), UINT64_MAX);
+    ck_assert_int_eq (gpb_reply_device (reply), 4);
+    gpb_reply_destroy (&reply);
+}
+END_TEST
+
+START_TEST (test_only_a_refusal_for_want_of_room_says_when_to_ask_again)
+{
+    Gpb__V1__Reply header = GPB__V1__REPLY__INIT;
+    header.version = 1;
+    header.retry_after_ms = 40;
+    header.status = GPB__V1__STATUS__RESOURCE_EXHAUSTED;
+    gpb_reply_t *reply = s_accept (&header);
+    ck_assert_uint_eq (gpb_reply_retry_after_ms (reply), 40);
+    //  An answer of the client's own takes the place of all that came.
+    gpb_reply_answer (reply, GPB_CANCELLED, "taken back");
+    ck_assert_uint_eq (gpb_reply_retry_after_ms (reply), 0);
+    ck_assert_int_eq (gpb_reply_status (reply), GPB_CANCELLED);
+    gpb_reply_destroy (&reply);
+    header.status = GPB__V1__STATUS__UNAVAILABLE;
+    reply = s_accept (&header);
+    ck_assert_uint_eq (gpb_reply_retry_after_ms (reply), 0);
+    gpb_reply_destroy (&reply);
+}
+END_TEST
+
+//  A device is 2 bytes of a header where it is empty, and some hundred unpacked.
+START_TEST (test_a_header_that_would_unpack_to_megabytes_is_refused)
+{
+    enum { COUNT = 30000 };
+    static Gpb__V1__Device *devices [COUNT];
+    Gpb__V1__Device device = GPB__V1__DEVICE__INIT;
+    for (size_t index = 0; index < COUNT; index++)
+        devices [index] = &device;
+    Gpb__V1__DeviceList list = GPB__V1__DEVICE_LIST__INIT;
+    list.devices = devices;
+    list.n_devices = COUNT;
+    Gpb__V1__Reply header = GPB__V1__REPLY__INIT;
+    header.version = 1;
+    header.body_case = GPB__V1__REPLY__BODY_DEVICES;
+    header.devices = &list;
+    gpb_message_t message;
+    gpb_message_init (&message);
+    ck_assert_ok (gpb_codec_pack (&header.base, &message.header, &error));
+    gpb_reply_t *reply = gpb_reply_new (5);
+    ck_assert_refused (gpb_reply_accept (reply, &message, &error), GPB_RESOURCE_EXHAUSTED,
+                       "no memory");
+    ck_assert_int_eq (gpb_reply_status (reply), GPB_OK);
+    gpb_reply_destroy (&reply);
+    gpb_message_clear (&message);
+}
+END_TEST
+
+START_TEST (test_a_header_that_is_no_reply_is_refused)
+{
+    //  Version 1, id 1, and a status of eight bytes.
+    static const char bytes [] = "\x08\x01\x10\x01\x19\0\0\0\0\0\0\0";
+    gpb_message_t message;
+    gpb_message_init (&message);
+    zmq_msg_init_size (&message.header, sizeof bytes);
+    memcpy (zmq_msg_data (&message.header), bytes, sizeof bytes);
+    gpb_reply_t *reply = gpb_reply_new (1);
+    ck_assert_refused (gpb_reply_accept (reply, &message, &error), GPB_INVALID_ARGUMENT,
+                       "the wrong type");
+    gpb_reply_destroy (&reply);
+    gpb_message_clear (&message);
+}
+END_TEST
+
 START_TEST (test_the_end_of_memory_refuses_a_reply_whole)
 {
     static const size_t sizes [] = { 1, 50 };
@@ -156,5 +247,8 @@ END_TEST
 GPB_TEST_MAIN ("gpb_reply", 10, test_results_are_aligned_whatever_frame_they_came_in,
                test_a_result_that_points_at_no_frame_is_refused,
                test_an_answer_of_the_clients_own_has_a_header_too,
-               test_an_address_of_another_process_is_none,
+               test_an_address_of_another_process_is_none, test_a_reserve_has_a_handle_and_a_device,
+               test_only_a_refusal_for_want_of_room_says_when_to_ask_again,
+               test_a_header_that_would_unpack_to_megabytes_is_refused,
+               test_a_header_that_is_no_reply_is_refused,
                test_the_end_of_memory_refuses_a_reply_whole)

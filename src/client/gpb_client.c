@@ -5,7 +5,19 @@
 //  answers what was lost or is late, connects again, and renews its lease.
 //
 //  Every request is answered exactly once. It is in gpb_pending_t until then, and then in `ready`
-//  until gpb_client_recv hands it over.
+//  until gpb_client_recv hands it over. Meanwhile it is in the list of its state:
+//
+//             send                                   answered
+//      HELD --------> SENT ------------------------------------> ready
+//       ^              |  ^
+//       |   no room in |  | its time has come
+//       |   the queue  v  |
+//       +--------- DELAYED     a lost connection: SENT to HELD where idempotent, else to ready
+//    not connected
+//
+//  HELD needs its request, and DELAYED does; SENT keeps it only while it may be sent again
+//  (gpb_client_set_retries). The node's refusal stays in a DELAYED reply, so that it is the answer
+//  where nobody calls before the request's time is up.
 //
 //  A request leaves the client only while there is a connection; until then it is held back here.
 //  libzmq would deliver what it still has queued for a dead node to whoever binds the endpoint
@@ -17,6 +29,9 @@
 //  its pipe goes: a DEALER without a limit that cannot be written to has lost its peer. Such a
 //  connection cannot break while both live, so the node lends it time: a hello every 20 s, where
 //  nothing else was sent, renews the node's default lease of 60 s with two tries to spare.
+//
+//  Looking whether a socket has something is a system call. What is handed over or sent again and
+//  again is not held up by it: the sockets are looked at once a millisecond then.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -30,6 +45,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define S_TIMEOUT_MS 30000              //  of a request that sets none
 #define S_GRACE_MS 1000                 //  beyond a time-out, which is the node's to keep
@@ -39,6 +55,8 @@
 #define S_HEARTBEAT_MS 5000             //  so that a frozen node is noticed...
 #define S_HEARTBEAT_TIMEOUT_MS 15000    //  ...within 20 s
 #define S_POLL_MS 100                   //  most between two looks at the monitor
+#define S_LOOK_NS GPB_NS_PER_MS         //  least between two that nothing asks for
+#define S_DOUBLINGS_MAX 10              //  of a back-off: at most 1,024 times what the node said
 #define S_LEASE_MS 20000                //  a third of the node's default
 #define S_GOODBYE_MS 100                //  most that a goodbye may take to leave
 #define S_IN_FLIGHT_MAX 65536           //  requests; what is unsent is among them
@@ -53,35 +71,45 @@ struct _gpb_client_t {
     uint64_t retry_ns;      //  when to connect again; 0: a try is under way, or done
     uint64_t renewal_ns;    //  S_LEASE_MS, but in a test
     uint64_t renew_ns;      //  when the lease is renewed; over inproc alone
+    uint64_t read_ns;       //  when it was last looked for replies
+    uint64_t watched_ns;    //  and at the connection
+    bool unread;            //  the socket was used since, without reading to its end
 
-    gpb_codec_t *codec;
-    gpb_message_t message;     //  being read or sent
-    gpb_pending_t pending;     //  all that is not answered
-    gpb_reply_list_t held;     //  of those, not yet sent
-    gpb_reply_list_t sent;     //  of those, sent
-    gpb_reply_list_t ready;    //  answered, not yet handed over
-    size_t dropped;            //  of pending, those nobody waits for
-    uint64_t awaited;          //  the id that gpb_client_call waits for; 0: none
+    gpb_message_t message;                        //  being read or sent
+    gpb_pending_t pending;                        //  all that is not answered
+    gpb_reply_list_t lists [GPB_REPLY_STATES];    //  the same, by state
+    gpb_reply_list_t ready;                       //  answered, not yet handed over
+    size_t dropped;                               //  of pending, those nobody waits for
+    uint64_t awaited;                             //  the id that gpb_client_call waits for; 0: none
     gpb_reply_t *awaited_reply;
 
     uint64_t last_id;
     uint64_t last_own_id;
     uint32_t timeout_ms;
+    uint32_t retries;    //  times that a request may be sent again
+    uint64_t random;     //  the state of s_random
     uint64_t ignored;    //  replies that were garbage, or that nobody waits for any more
 };
 
 //  ---------------------------------------------------------------------------------------------------------
 //  What is in flight
 
+static void
+s_set_state (gpb_client_t *self, gpb_reply_t *reply, gpb_reply_state_t state)
+{
+    if (reply->state != state) {
+        TAILQ_REMOVE (&self->lists [reply->state], reply, link);
+        reply->state = state;
+        TAILQ_INSERT_TAIL (&self->lists [state], reply, link);
+    }
+}
+
 //  Takes a pending request out of the book: its reply, which has been filled in, is ready.
 static void
 s_complete (gpb_client_t *self, gpb_reply_t *reply)
 {
     gpb_pending_remove (&self->pending, reply);
-    if (reply->request)
-        TAILQ_REMOVE (&self->held, reply, link);
-    else
-        TAILQ_REMOVE (&self->sent, reply, link);
+    TAILQ_REMOVE (&self->lists [reply->state], reply, link);
     gpb_request_destroy (&reply->request);
     reply->round_trip_ns = gpb_clock_ns () - reply->sent_ns;
     if (reply->dropped) {
@@ -92,6 +120,46 @@ s_complete (gpb_client_t *self, gpb_reply_t *reply)
         self->awaited_reply = reply;
     else
         TAILQ_INSERT_TAIL (&self->ready, reply, link);
+}
+
+//  Whether a request that the node has, or had, may be sent to it once more.
+static bool
+s_has_retry (const gpb_client_t *self, const gpb_reply_t *reply)
+{
+    return reply->request && reply->retries < self->retries;
+}
+
+//  xorshift64* (Marsaglia; Vigna): nothing here needs to be hard to guess.
+static uint64_t
+s_random (gpb_client_t *self)
+{
+    self->random ^= self->random >> 12;
+    self->random ^= self->random << 25;
+    self->random ^= self->random >> 27;
+    return self->random * 0x2545F4914F6CDD1DULL;
+}
+
+//  Whether a refusal is waited out: the node has not begun the request, and says when there will be
+//  room. Each further wait for the same request is twice as long, since what the node said has not
+//  come true. Up to a quarter more is left to chance: all whom a full queue refuses are told the
+//  same time, and would fill it again in one moment; never less, since the node said that there is
+//  no room before.
+static bool
+s_delay (gpb_client_t *self, gpb_reply_t *reply)
+{
+    uint32_t hint_ms = gpb_reply_retry_after_ms (reply);
+    if (hint_ms == 0 || !s_has_retry (self, reply))
+        return false;
+    uint32_t doublings = reply->retries < S_DOUBLINGS_MAX ? reply->retries : S_DOUBLINGS_MAX;
+    uint64_t wait_ns = (hint_ms * GPB_NS_PER_MS) << doublings;
+    wait_ns += s_random (self) % (wait_ns / 4);
+    uint64_t now_ns = gpb_clock_ns ();
+    if (now_ns >= reply->expires_ns || wait_ns >= reply->expires_ns - now_ns)
+        return false;
+    reply->retries++;
+    s_set_state (self, reply, GPB_REPLY_DELAYED);
+    gpb_pending_reschedule (&self->pending, reply, now_ns + wait_ns);
+    return true;
 }
 
 //  Sends a request of the client's own, whose reply is ignored. Where it cannot be sent, it is for
@@ -114,15 +182,16 @@ s_read (gpb_client_t *self)
 {
     for (;;) {
         gpb_error_t error;
-        gpb_status_t status = gpb_message_recv (&self->message, self->handle, &error);
+        gpb_status_t status = gpb_message_recv (&self->message, self->handle, NULL);
         if (status == GPB_UNAVAILABLE)
             return;
-        const Gpb__V1__Reply *header =
-            status == GPB_OK ? gpb_codec_reply (self->codec, &self->message.header, NULL) : NULL;
-        if (header && header->id & S_OWN_ID)
+        uint64_t id;
+        if (status == GPB_OK)
+            status = gpb_codec_check_reply (&self->message.header, &id, NULL);
+        if (status == GPB_OK && id & S_OWN_ID)
             continue;
-        gpb_reply_t *reply = header ? gpb_pending_find (&self->pending, header->id) : NULL;
-        if (!reply || reply->request) {
+        gpb_reply_t *reply = status == GPB_OK ? gpb_pending_find (&self->pending, id) : NULL;
+        if (!reply || reply->state != GPB_REPLY_SENT) {
             self->ignored++;
             continue;
         }
@@ -133,26 +202,9 @@ s_read (gpb_client_t *self)
         }
         if (status != GPB_OK)
             gpb_reply_answer (reply, status, "%.150s", error.text);
+        else if (s_delay (self, reply))
+            continue;
         s_complete (self, reply);
-    }
-}
-
-static void
-s_expire (gpb_client_t *self, uint64_t now_ns)
-{
-    gpb_reply_t *reply;
-    while ((reply = gpb_pending_next (&self->pending)) && reply->deadline.key <= now_ns) {
-        bool was_sent = !reply->request;
-        uint64_t id = reply->id;
-        gpb_reply_answer (reply, GPB_DEADLINE_EXCEEDED,
-                          was_sent ? "no answer within the request's %llu ms"
-                                   : "no connection to the node within the request's %llu ms",
-                          (unsigned long long) ((reply->expires_ns - reply->sent_ns)
-                                                / GPB_NS_PER_MS));
-        s_complete (self, reply);
-        //  The node may still be at it, or it may not even have it yet (inproc, before it binds).
-        if (was_sent)
-            s_send_own (self, gpb_request_cancel (id));
     }
 }
 
@@ -167,34 +219,53 @@ s_is_lost (gpb_status_t status)
     return status == GPB_UNAVAILABLE || status == GPB_RESOURCE_EXHAUSTED;
 }
 
-//  Sends what was held back, with the time that it has left.
+//  When the client answers a request itself: its time-out is the node's to keep.
+static uint64_t
+s_deadline (const gpb_reply_t *reply)
+{
+    return reply->expires_ns + S_GRACE_MS * GPB_NS_PER_MS;
+}
+
+//  Sends a request that is kept, with the time that it has left. False where there is no
+//  connection: it is held back. Nothing happens to one whose time is up.
+static bool
+s_transmit (gpb_client_t *self, gpb_reply_t *reply, uint64_t now_ns)
+{
+    if (reply->expires_ns < now_ns + GPB_NS_PER_MS)
+        return true;
+    gpb_error_t error;
+    uint32_t left_ms = (uint32_t) ((reply->expires_ns - now_ns) / GPB_NS_PER_MS);
+    gpb_status_t status = GPB_UNAVAILABLE;
+    if (self->connected)
+        status = gpb_request_pack (reply->request, reply->id, left_ms, &self->message, &error);
+    if (self->connected && status == GPB_OK)
+        status = gpb_message_send (&self->message, self->handle, &error);
+    if (status == GPB_OK) {
+        s_set_state (self, reply, GPB_REPLY_SENT);
+        if (!s_has_retry (self, reply))
+            gpb_request_destroy (&reply->request);
+    }
+    else if (s_is_lost (status)) {
+        s_set_state (self, reply, GPB_REPLY_HELD);
+        return false;
+    }
+    else {
+        gpb_reply_answer (reply, status, "%.150s", error.text);
+        s_complete (self, reply);
+    }
+    return true;
+}
+
+//  Sends what was held back.
 static void
 s_flush (gpb_client_t *self)
 {
-    gpb_reply_t *reply, *next;
+    gpb_reply_t *next;
     uint64_t now_ns = gpb_clock_ns ();
-    for (reply = TAILQ_FIRST (&self->held); reply; reply = next) {
+    for (gpb_reply_t *reply = TAILQ_FIRST (&self->lists [GPB_REPLY_HELD]); reply; reply = next) {
         next = TAILQ_NEXT (reply, link);
-        uint64_t left_ms =
-            reply->expires_ns > now_ns ? (reply->expires_ns - now_ns) / GPB_NS_PER_MS : 0;
-        if (left_ms == 0)
-            continue;
-        gpb_error_t error;
-        gpb_status_t status = gpb_request_pack (reply->request, reply->id, (uint32_t) left_ms,
-                                                &self->message, &error);
-        if (status == GPB_OK)
-            status = gpb_message_send (&self->message, self->handle, &error);
-        if (status == GPB_OK) {
-            TAILQ_REMOVE (&self->held, reply, link);
-            gpb_request_destroy (&reply->request);
-            TAILQ_INSERT_TAIL (&self->sent, reply, link);
-        }
-        else if (s_is_lost (status))
+        if (!s_transmit (self, reply, now_ns))
             return;
-        else {
-            gpb_reply_answer (reply, status, "%.150s", error.text);
-            s_complete (self, reply);
-        }
     }
 }
 
@@ -204,12 +275,17 @@ s_lost (gpb_client_t *self)
     s_read (self);
     self->connected = false;
     gpb_reply_t *reply;
-    while ((reply = TAILQ_FIRST (&self->sent))) {
-        gpb_reply_answer (reply, GPB_UNAVAILABLE,
-                          "the connection to %.80s was lost: the request may have run, or not",
-                          self->endpoint);
-        s_complete (self, reply);
-    }
+    while ((reply = TAILQ_FIRST (&self->lists [GPB_REPLY_SENT])))
+        if (s_has_retry (self, reply) && gpb_request_is_idempotent (reply->request)) {
+            reply->retries++;
+            s_set_state (self, reply, GPB_REPLY_HELD);
+        }
+        else {
+            gpb_reply_answer (reply, GPB_UNAVAILABLE,
+                              "the connection to %.80s was lost: the request may have run, or not",
+                              self->endpoint);
+            s_complete (self, reply);
+        }
     zmq_disconnect (self->handle, self->endpoint);
     self->retry_ns = gpb_clock_ns () + S_RETRY_MS * GPB_NS_PER_MS;
 }
@@ -267,13 +343,47 @@ s_watch (gpb_client_t *self)
     }
 }
 
-//  All that is to be done without waiting.
+//  Sends again what has waited for it, and answers what is late.
 static void
-s_work (gpb_client_t *self)
+s_expire (gpb_client_t *self, uint64_t now_ns)
 {
+    gpb_reply_t *reply;
+    while ((reply = gpb_pending_next (&self->pending)) && reply->deadline.key <= now_ns) {
+        uint64_t id = reply->id;
+        bool was_sent = reply->state == GPB_REPLY_SENT;
+        if (reply->state == GPB_REPLY_DELAYED) {
+            if (reply->expires_ns < now_ns + GPB_NS_PER_MS) {
+                s_complete (self, reply);
+                continue;
+            }
+            gpb_reply_forget (reply);
+            gpb_pending_reschedule (&self->pending, reply, s_deadline (reply));
+            s_transmit (self, reply, now_ns);
+            continue;
+        }
+        gpb_reply_answer (reply, GPB_DEADLINE_EXCEEDED,
+                          was_sent ? "no answer within the request's %llu ms"
+                                   : "no connection to the node within the request's %llu ms",
+                          (unsigned long long) ((reply->expires_ns - reply->sent_ns)
+                                                / GPB_NS_PER_MS));
+        s_complete (self, reply);
+        //  The node may still be at it, or it may not even have it yet (inproc, before it binds).
+        if (was_sent)
+            s_send_own (self, gpb_request_cancel (id));
+    }
+}
+
+//  All that is to be done without waiting. The connection is not looked at each time.
+static void
+s_work (gpb_client_t *self, uint64_t now_ns)
+{
+    self->read_ns = now_ns;
+    self->unread = false;
     s_read (self);
-    s_watch (self);
-    uint64_t now_ns = gpb_clock_ns ();
+    if (!self->connected || now_ns - self->watched_ns >= S_LOOK_NS) {
+        self->watched_ns = now_ns;
+        s_watch (self);
+    }
     if (self->retry_ns && self->retry_ns <= now_ns)
         s_connect (self);
     s_expire (self, now_ns);
@@ -374,18 +484,18 @@ gpb_client_new (const char *endpoint, gpb_error_t *error)
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a client");
         return NULL;
     }
-    TAILQ_INIT (&self->held);
-    TAILQ_INIT (&self->sent);
+    for (size_t state = 0; state < GPB_REPLY_STATES; state++)
+        TAILQ_INIT (&self->lists [state]);
     TAILQ_INIT (&self->ready);
     gpb_message_init (&self->message);
     self->timeout_ms = S_TIMEOUT_MS;
     self->renewal_ns = S_LEASE_MS * GPB_NS_PER_MS;
+    self->random = gpb_clock_ns () ^ (uintptr_t) self ^ (uint64_t) getpid () << 32;
+    self->random |= self->random == 0;    //  the one state that xorshift never leaves
     self->endpoint = gpb_strdup (endpoint);
     gpb_status_t status = GPB_OK;
     if (!self->endpoint)
         status = gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a client");
-    else if (!(self->codec = gpb_codec_new (error)))
-        status = GPB_RESOURCE_EXHAUSTED;
     else
         status = s_open (self, error);
     if (status != GPB_OK)
@@ -422,12 +532,11 @@ gpb_client_destroy (gpb_client_t **self_p)
         }
         zsock_destroy (&self->socket);
     }
-    s_drop_all (&self->held);
-    s_drop_all (&self->sent);
+    for (size_t state = 0; state < GPB_REPLY_STATES; state++)
+        s_drop_all (&self->lists [state]);
     s_drop_all (&self->ready);
     gpb_pending_clear (&self->pending);
     gpb_message_clear (&self->message);
-    gpb_codec_destroy (&self->codec);
     gpb_free (self->endpoint);
     gpb_free (self);
     *self_p = NULL;
@@ -443,6 +552,12 @@ gpb_client_set_timeout (gpb_client_t *self, uint32_t timeout_ms, gpb_error_t *er
     return GPB_OK;
 }
 
+void
+gpb_client_set_retries (gpb_client_t *self, uint32_t count)
+{
+    self->retries = count;
+}
+
 //  ---------------------------------------------------------------------------------------------------------
 //  Sending and receiving
 
@@ -451,7 +566,11 @@ s_send (gpb_client_t *self, gpb_request_t **request_p, gpb_error_t *error)
 {
     if (gpb_request_error (*request_p, error) != GPB_OK)
         return NULL;
-    s_work (self);
+    uint64_t now_ns = gpb_clock_ns ();
+    if (!self->connected || now_ns - self->read_ns >= S_LOOK_NS)
+        s_work (self, now_ns);
+    else
+        self->unread = true;
     if (gpb_pending_count (&self->pending) >= S_IN_FLIGHT_MAX) {
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "%d requests are in flight", S_IN_FLIGHT_MAX);
         return NULL;
@@ -464,9 +583,9 @@ s_send (gpb_client_t *self, gpb_request_t **request_p, gpb_error_t *error)
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a request");
         return NULL;
     }
-    reply->sent_ns = gpb_clock_ns ();
-    reply->expires_ns = reply->sent_ns + timeout_ms * GPB_NS_PER_MS;
-    reply->deadline.key = reply->expires_ns + S_GRACE_MS * GPB_NS_PER_MS;
+    reply->sent_ns = now_ns;
+    reply->expires_ns = now_ns + timeout_ms * GPB_NS_PER_MS;
+    reply->deadline.key = s_deadline (reply);
 
     //  Packed even where it is held back, so that what cannot be sent is refused here. Sent last,
     //  since it cannot be taken back.
@@ -478,14 +597,15 @@ s_send (gpb_client_t *self, gpb_request_t **request_p, gpb_error_t *error)
         gpb_status_t sent = GPB_UNAVAILABLE;
         if (self->connected)
             sent = gpb_message_send (&self->message, self->handle, error);
-        if (sent == GPB_OK) {
-            TAILQ_INSERT_TAIL (&self->sent, reply, link);
-            self->renew_ns = reply->sent_ns + self->renewal_ns;
-        }
-        else if (s_is_lost (sent)) {
-            reply->request = *request_p;
-            *request_p = NULL;
-            TAILQ_INSERT_TAIL (&self->held, reply, link);
+        if (sent == GPB_OK || s_is_lost (sent)) {
+            reply->state = sent == GPB_OK ? GPB_REPLY_SENT : GPB_REPLY_HELD;
+            TAILQ_INSERT_TAIL (&self->lists [reply->state], reply, link);
+            if (sent == GPB_OK)
+                self->renew_ns = now_ns + self->renewal_ns;
+            if (sent != GPB_OK || self->retries > 0) {
+                reply->request = *request_p;
+                *request_p = NULL;
+            }
         }
         else {
             status = sent;
@@ -508,16 +628,41 @@ gpb_client_send (gpb_client_t *self, gpb_request_t **request_p, gpb_error_t *err
     return reply ? reply->id : 0;
 }
 
-//  Takes back what is in flight: at once where it was never sent, else by asking the node.
+//  Takes back what is in flight: at once where the node does not have it, else by asking the node,
+//  whose answer is then the last.
 static void
 s_cancel (gpb_client_t *self, gpb_reply_t *reply)
 {
-    if (reply->request) {
-        gpb_reply_answer (reply, GPB_CANCELLED, "the request was cancelled before it was sent");
+    if (reply->state == GPB_REPLY_SENT) {
+        gpb_request_destroy (&reply->request);
+        s_send_own (self, gpb_request_cancel (reply->id));
+    }
+    else {
+        gpb_reply_answer (reply, GPB_CANCELLED,
+                          reply->retries ? "the request was cancelled before it was sent again"
+                                         : "the request was cancelled before it was sent");
         s_complete (self, reply);
     }
-    else
-        s_send_own (self, gpb_request_cancel (reply->id));
+}
+
+//  How long nothing is to be done, in ms, whatever is ready; -1: no limit.
+static int
+s_next_timeout (const gpb_client_t *self, uint64_t now_ns)
+{
+    uint64_t next_ns = UINT64_MAX;
+    const gpb_reply_t *reply = gpb_pending_next (&self->pending);
+    if (reply) {
+        next_ns = now_ns + S_POLL_MS * GPB_NS_PER_MS;
+        if (reply->deadline.key < next_ns)
+            next_ns = reply->deadline.key;
+        if (self->retry_ns && self->retry_ns < next_ns)
+            next_ns = self->retry_ns;
+    }
+    if (!self->monitor && self->connected && self->renew_ns < next_ns)
+        next_ns = self->renew_ns;
+    if (next_ns == UINT64_MAX)
+        return -1;
+    return next_ns <= now_ns ? 0 : (int) ((next_ns - now_ns + GPB_NS_PER_MS - 1) / GPB_NS_PER_MS);
 }
 
 gpb_reply_t *
@@ -529,9 +674,10 @@ gpb_client_call (gpb_client_t *self, gpb_request_t **request_p, gpb_error_t *err
     bool interrupted = false;
     self->awaited = id;
     self->awaited_reply = NULL;
-    while (s_work (self), !self->awaited_reply && !interrupted) {
+    while (!self->awaited_reply && !interrupted) {
         //  What is ready for gpb_client_recv must not keep this one from waiting.
-        interrupted = !s_wait (self, S_POLL_MS);
+        interrupted = !s_wait (self, s_next_timeout (self, gpb_clock_ns ()));
+        s_work (self, gpb_clock_ns ());
     }
     gpb_reply_t *reply = self->awaited_reply;
     self->awaited = 0;
@@ -549,19 +695,19 @@ gpb_client_call (gpb_client_t *self, gpb_request_t **request_p, gpb_error_t *err
 gpb_reply_t *
 gpb_client_recv (gpb_client_t *self, int timeout_ms)
 {
-    uint64_t end_ns =
-        gpb_clock_ns () + (timeout_ms > 0 ? (uint64_t) timeout_ms : 0) * GPB_NS_PER_MS;
-    for (;;) {
-        s_work (self);
+    uint64_t now_ns = gpb_clock_ns ();
+    uint64_t end_ns = now_ns + (timeout_ms > 0 ? (uint64_t) timeout_ms : 0) * GPB_NS_PER_MS;
+    for (;; now_ns = gpb_clock_ns ()) {
+        if (TAILQ_EMPTY (&self->ready) || now_ns - self->read_ns >= S_LOOK_NS)
+            s_work (self, now_ns);
         gpb_reply_t *reply = TAILQ_FIRST (&self->ready);
         if (reply) {
             TAILQ_REMOVE (&self->ready, reply, link);
             return reply;
         }
-        uint64_t now_ns = gpb_clock_ns ();
         if (gpb_client_in_flight (self) == 0 || (timeout_ms >= 0 && now_ns >= end_ns))
             return NULL;
-        int wait_ms = gpb_client_next_timeout (self);
+        int wait_ms = s_next_timeout (self, now_ns);
         if (timeout_ms >= 0 && (end_ns - now_ns) / GPB_NS_PER_MS < (uint64_t) wait_ms)
             wait_ms = (int) ((end_ns - now_ns + GPB_NS_PER_MS - 1) / GPB_NS_PER_MS);
         if (!s_wait (self, wait_ms))
@@ -572,7 +718,7 @@ gpb_client_recv (gpb_client_t *self, int timeout_ms)
 gpb_status_t
 gpb_client_cancel (gpb_client_t *self, uint64_t id, gpb_error_t *error)
 {
-    s_work (self);
+    s_work (self, gpb_clock_ns ());
     gpb_reply_t *reply = gpb_pending_find (&self->pending, id);
     if (!reply || reply->dropped)
         return gpb_error_set (error, GPB_NOT_FOUND, "no request %llu is in flight",
@@ -596,23 +742,9 @@ gpb_client_socket (gpb_client_t *self)
 int
 gpb_client_next_timeout (gpb_client_t *self)
 {
-    if (!TAILQ_EMPTY (&self->ready))
-        return 0;
-    uint64_t now_ns = gpb_clock_ns ();
-    uint64_t next_ns = UINT64_MAX;
-    const gpb_reply_t *reply = gpb_pending_next (&self->pending);
-    if (reply) {
-        next_ns = now_ns + S_POLL_MS * GPB_NS_PER_MS;
-        if (reply->deadline.key < next_ns)
-            next_ns = reply->deadline.key;
-        if (self->retry_ns && self->retry_ns < next_ns)
-            next_ns = self->retry_ns;
-    }
-    if (!self->monitor && self->connected && self->renew_ns < next_ns)
-        next_ns = self->renew_ns;
-    if (next_ns == UINT64_MAX)
-        return -1;
-    return next_ns <= now_ns ? 0 : (int) ((next_ns - now_ns + GPB_NS_PER_MS - 1) / GPB_NS_PER_MS);
+    //  Sending takes in what libzmq has to say: the descriptor of a socket is not readable for that
+    //  once more (zmq_getsockopt, ZMQ_FD).
+    return TAILQ_EMPTY (&self->ready) && !self->unread ? s_next_timeout (self, gpb_clock_ns ()) : 0;
 }
 
 uint64_t

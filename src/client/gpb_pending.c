@@ -103,6 +103,17 @@ gpb_pending_remove (gpb_pending_t *self, gpb_reply_t *reply)
     gpb_heap_remove (&self->deadlines, &reply->deadline);
 }
 
+void
+gpb_pending_reschedule (gpb_pending_t *self, gpb_reply_t *reply, uint64_t key)
+{
+    gpb_heap_remove (&self->deadlines, &reply->deadline);
+    reply->deadline.key = key;
+    //  It had room a moment ago.
+    bool added = gpb_heap_add (&self->deadlines, &reply->deadline);
+    assert (added);
+    (void) added;
+}
+
 gpb_reply_t *
 gpb_pending_next (const gpb_pending_t *self)
 {

@@ -30,6 +30,9 @@ gpb_reply_t *gpb_pending_find (const gpb_pending_t *self, uint64_t id);
 //  reply must be there.
 void gpb_pending_remove (gpb_pending_t *self, gpb_reply_t *reply);
 
+//  reply must be there: its deadline is now key.
+void gpb_pending_reschedule (gpb_pending_t *self, gpb_reply_t *reply, uint64_t key);
+
 //  The one whose deadline is next; NULL where there is none.
 gpb_reply_t *gpb_pending_next (const gpb_pending_t *self);
 

@@ -1,8 +1,13 @@
 //  gpb_reply - the answer to one request
 //
 //  Owns the header, unpacked, and the payload frames; whatever its functions return points into
-//  them. One thread at a time, no I/O. What came from the node was checked by gpb_codec_reply
-//  within its arena, so that unpacking it once more on the heap is bounded too.
+//  them. One thread at a time, no I/O. What came from the node was checked by
+//  gpb_codec_check_reply.
+//
+//  All that a reply holds beside large results is in blocks that are filled from the front and
+//  freed together: most replies are one block. protobuf-c would allocate each nested message and
+//  string on its own, and walk the descriptors once more to free them. At most 1 MiB, as of the
+//  codec, since a header of 64 KiB can unpack to 20 MiB.
 //
 //  libzmq keeps small frames inside its own structure and puts large ones 40 bytes into a block, so
 //  that a frame's data is rarely aligned as malloc aligns. A result that is not is copied once.
@@ -20,21 +25,53 @@
 #include <string.h>
 #include <unistd.h>
 
+#define S_BLOCK_SIZE 1024    //  with its head: the largest that glibc hands out without a lock
+#define S_BLOCKS_MAX_SIZE (1024 * 1024)
+
+struct _gpb_reply_block_t {
+    gpb_reply_block_t *next;
+    size_t size, used;    //  bytes of data
+    _Alignas(max_align_t) unsigned char data [];
+};
+
+//  protobuf-c's allocator: memory that is not zeroed, aligned for anything; NULL: no more.
 static void *
 s_alloc (void *data, size_t size)
 {
-    (void) data;
-    return gpb_alloc (1, size);
+    gpb_reply_t *self = data;
+    gpb_reply_block_t *block = self->blocks;
+    size_t needed = size > S_BLOCKS_MAX_SIZE
+                        ? SIZE_MAX
+                        : (size + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
+    if (!block || needed > block->size - block->used) {
+        size_t room = S_BLOCK_SIZE - sizeof *block;
+        if (needed > room)
+            room = needed;
+        if (room <= S_BLOCKS_MAX_SIZE - self->blocks_size)
+            block = gpb_realloc (NULL, 1, sizeof *block + room);
+        else
+            block = NULL;
+        if (!block) {
+            self->exhausted = true;
+            return NULL;
+        }
+        block->next = self->blocks;
+        block->size = room;
+        block->used = 0;
+        self->blocks = block;
+        self->blocks_size += room;
+    }
+    void *memory = block->data + block->used;
+    block->used += needed;
+    return memory;
 }
 
 static void
 s_free (void *data, void *memory)
 {
     (void) data;
-    gpb_free (memory);
+    (void) memory;
 }
-
-static ProtobufCAllocator s_allocator = { s_alloc, s_free, NULL };
 
 gpb_reply_t *
 gpb_reply_new (uint64_t id)
@@ -56,10 +93,12 @@ s_clear (gpb_reply_t *self)
         gpb_free (self->results [index].copy);
     for (size_t index = 0; index < self->payloads_count; index++)
         zmq_msg_close (&self->payloads [index]);
-    gpb_free (self->results);
-    gpb_free (self->payloads);
-    if (self->unpacked)
-        protobuf_c_message_free_unpacked (&self->unpacked->base, &s_allocator);
+    while (self->blocks) {
+        gpb_reply_block_t *next = self->blocks->next;
+        gpb_free (self->blocks);
+        self->blocks = next;
+    }
+    self->blocks_size = 0;
     self->results = NULL;
     self->payloads = NULL;
     self->unpacked = NULL;
@@ -87,7 +126,7 @@ s_take_payloads (gpb_reply_t *self, gpb_message_t *message, gpb_error_t *error)
 {
     if (message->payloads_count == 0)
         return GPB_OK;
-    self->payloads = gpb_alloc (message->payloads_count, sizeof *self->payloads);
+    self->payloads = s_alloc (self, message->payloads_count * sizeof *self->payloads);
     if (!self->payloads)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the reply");
     for (; self->payloads_count < message->payloads_count; self->payloads_count++) {
@@ -102,6 +141,7 @@ static gpb_status_t
 s_set_result (gpb_reply_t *self, const Gpb__V1__Result *source, gpb_error_t *error)
 {
     gpb_result_t *result = &self->results [self->results_count++];
+    *result = (gpb_result_t){ .data = NULL };
     if (source && source->value_case == GPB__V1__RESULT__VALUE_INLINE) {
         result->data = source->inline_.data;
         result->size = source->inline_.len;
@@ -142,7 +182,8 @@ s_set_results (gpb_reply_t *self, gpb_error_t *error)
     }
     if (count == 0)
         return GPB_OK;
-    self->results = gpb_alloc (count, sizeof *self->results);
+    //  A header of 64 KiB has at most so many results of 2 bytes that this is no overflow.
+    self->results = s_alloc (self, count * sizeof *self->results);
     if (!self->results)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the reply");
     gpb_status_t status = GPB_OK;
@@ -154,11 +195,18 @@ s_set_results (gpb_reply_t *self, gpb_error_t *error)
 gpb_status_t
 gpb_reply_accept (gpb_reply_t *self, gpb_message_t *message, gpb_error_t *error)
 {
-    self->unpacked = gpb__v1__reply__unpack (&s_allocator, zmq_msg_size (&message->header),
+    ProtobufCAllocator allocator = { s_alloc, s_free, self };
+    self->exhausted = false;
+    self->unpacked = gpb__v1__reply__unpack (&allocator, zmq_msg_size (&message->header),
                                              zmq_msg_data (&message->header));
-    if (!self->unpacked)
-        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the reply");
-    gpb_status_t status = s_take_payloads (self, message, error);
+    gpb_status_t status = GPB_OK;
+    if (!self->unpacked && self->exhausted)
+        status = gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the reply");
+    else if (!self->unpacked)
+        status = gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                                "the header is no Reply: a field has the wrong type");
+    if (status == GPB_OK)
+        status = s_take_payloads (self, message, error);
     if (status == GPB_OK)
         status = s_set_results (self, error);
     if (status != GPB_OK)
@@ -167,8 +215,15 @@ gpb_reply_accept (gpb_reply_t *self, gpb_message_t *message, gpb_error_t *error)
 }
 
 void
+gpb_reply_forget (gpb_reply_t *self)
+{
+    s_clear (self);
+}
+
+void
 gpb_reply_answer (gpb_reply_t *self, gpb_status_t status, const char *format, ...)
 {
+    s_clear (self);
     va_list arguments;
     va_start (arguments, format);
     vsnprintf (self->text, sizeof self->text, format, arguments);
@@ -220,11 +275,23 @@ gpb_reply_result (const gpb_reply_t *self, size_t index, size_t *size_p)
     return index < self->results_count ? self->results [index].data : NULL;
 }
 
+uint32_t
+gpb_reply_retry_after_ms (const gpb_reply_t *self)
+{
+    return gpb_reply_status (self) == GPB_RESOURCE_EXHAUSTED
+               ? gpb_reply_header_peek (self)->retry_after_ms
+               : 0;
+}
+
 uint64_t
 gpb_reply_handle (const gpb_reply_t *self)
 {
     const Gpb__V1__Reply *header = gpb_reply_header_peek (self);
-    return header->body_case == GPB__V1__REPLY__BODY_RENT ? header->rent->handle : 0;
+    if (header->body_case == GPB__V1__REPLY__BODY_RENT)
+        return header->rent->handle;
+    if (header->body_case == GPB__V1__REPLY__BODY_RESERVE)
+        return header->reserve->handle;
+    return 0;
 }
 
 void *
@@ -246,6 +313,8 @@ gpb_reply_device (const gpb_reply_t *self)
         return (int) header->execute->device;
     if (header->body_case == GPB__V1__REPLY__BODY_RENT)
         return (int) header->rent->device;
+    if (header->body_case == GPB__V1__REPLY__BODY_RESERVE)
+        return (int) header->reserve->device;
     return -1;
 }
 

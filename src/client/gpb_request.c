@@ -1,9 +1,13 @@
 //  gpb_request - one request to a node, being written
 //
 //  Owns what is put into it: copies of strings and data, and the data that it was given. Nothing
-//  leaves it before gpb_client_send packs it. The first error of a setter is kept and all later
-//  calls do nothing, but for taking what they are given, so that it is freed. One thread at a time,
-//  no I/O.
+//  leaves it before gpb_client_send packs it; it may be packed again, for a request that is sent
+//  again. The first error of a setter is kept and all later calls do nothing, but for taking what
+//  they are given, so that it is freed. One thread at a time, no I/O.
+//
+//  A request has room for what it holds and no more: the bounds (64 arguments, 32 payloads) would
+//  be 11 KiB to zero for each of some hundred thousand a second. The header points at what may move
+//  while it grows only once it is packed.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -15,16 +19,16 @@
 #include <stdio.h>
 #include <string.h>
 
-//  What an execute request points at.
+#define S_ROOM_FIRST 4    //  of a growing list: what most requests have
+
+//  An argument, and what it points at where it is a buffer or an output.
 typedef struct {
-    Gpb__V1__Argument arguments [GPB_ARGUMENTS_MAX];
-    Gpb__V1__Argument *list [GPB_ARGUMENTS_MAX];
-    Gpb__V1__BufferRange buffers [GPB_ARGUMENTS_MAX];
-    Gpb__V1__Output outputs [GPB_ARGUMENTS_MAX];
-    uint64_t global [3];
-    uint64_t local [3];
-    char *require [GPB_REQUIRE_MAX];
-} s_execute_t;
+    Gpb__V1__Argument argument;
+    union {
+        Gpb__V1__BufferRange buffer;
+        Gpb__V1__Output output;
+    } value;
+} s_argument_t;
 
 struct _gpb_request_t {
     Gpb__V1__Request header;    //  its body points at the member of the union below
@@ -45,11 +49,21 @@ struct _gpb_request_t {
         Gpb__V1__Cancel cancel;
         Gpb__V1__Map map;
         Gpb__V1__Unmap unmap;
+        Gpb__V1__Reserve reserve;
+        Gpb__V1__Renew renew;
+        Gpb__V1__Unreserve unreserve;
     } body;
-    s_execute_t *arguments;    //  of an execute request; else NULL
-    char *strings [2];         //  copies that the body points at
-    zmq_msg_t payloads [GPB_PAYLOADS_MAX];
+    char *strings [2];          //  copies that the body points at
+    s_argument_t *arguments;    //  of an execute request: its n_arguments
+    size_t arguments_room;
+    Gpb__V1__Argument **list;    //  arguments_room of them: the header's list
+    uint64_t global [3];
+    uint64_t local [3];
+    char **require;    //  of a request that is placed: its n_require
+    size_t require_room;
+    zmq_msg_t *payloads;
     size_t payloads_count;
+    size_t payloads_room;
     gpb_status_t status;    //  the first error, or GPB_OK
     char text [128];        //  and its sentence
 };
@@ -156,18 +170,11 @@ gpb_request_execute (const char *kernel)
     gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_EXECUTE);
     if (!self)
         return NULL;
-    self->arguments = gpb_alloc (1, sizeof *self->arguments);
-    if (!self->arguments) {
-        gpb_request_destroy (&self);
-        return NULL;
-    }
     Gpb__V1__Execute *execute = &self->body.execute;
     gpb__v1__execute__init (execute);
     execute->kernel = s_copy (self, kernel, 0);
-    execute->arguments = self->arguments->list;
-    execute->global = self->arguments->global;
-    execute->local = self->arguments->local;
-    execute->require = self->arguments->require;
+    execute->global = self->global;
+    execute->local = self->local;
     return self;
 }
 
@@ -177,11 +184,6 @@ gpb_request_rent (uint64_t size, gpb_rent_kind_t kind, gpb_rent_access_t access)
     gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RENT);
     if (!self)
         return NULL;
-    self->arguments = gpb_alloc (1, sizeof *self->arguments);
-    if (!self->arguments) {
-        gpb_request_destroy (&self);
-        return NULL;
-    }
     Gpb__V1__Rent *rent = &self->body.rent;
     gpb__v1__rent__init (rent);
     rent->size = size;
@@ -190,7 +192,6 @@ gpb_request_rent (uint64_t size, gpb_rent_kind_t kind, gpb_rent_access_t access)
     rent->access = access == GPB_RENT_READ_ONLY    ? GPB__V1__ACCESS__READ_ONLY
                    : access == GPB_RENT_WRITE_ONLY ? GPB__V1__ACCESS__WRITE_ONLY
                                                    : GPB__V1__ACCESS__READ_WRITE;
-    rent->require = self->arguments->require;
     return self;
 }
 
@@ -258,6 +259,41 @@ gpb_request_unmap (uint64_t handle)
 }
 
 gpb_request_t *
+gpb_request_reserve (uint64_t memory, uint32_t for_ms)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RESERVE);
+    if (self) {
+        gpb__v1__reserve__init (&self->body.reserve);
+        self->body.reserve.memory = memory;
+        self->body.reserve.for_ms = for_ms;
+    }
+    return self;
+}
+
+gpb_request_t *
+gpb_request_renew (uint64_t handle, uint32_t for_ms)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RENEW);
+    if (self) {
+        gpb__v1__renew__init (&self->body.renew);
+        self->body.renew.handle = handle;
+        self->body.renew.for_ms = for_ms;
+    }
+    return self;
+}
+
+gpb_request_t *
+gpb_request_unreserve (uint64_t handle)
+{
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_UNRESERVE);
+    if (self) {
+        gpb__v1__unreserve__init (&self->body.unreserve);
+        self->body.unreserve.handle = handle;
+    }
+    return self;
+}
+
+gpb_request_t *
 gpb_request_cancel (uint64_t id)
 {
     gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_CANCEL);
@@ -290,9 +326,12 @@ gpb_request_destroy (gpb_request_t **self_p)
         return;
     while (self->payloads_count > 0)
         zmq_msg_close (&self->payloads [--self->payloads_count]);
-    for (size_t index = 0; self->arguments && index < GPB_REQUIRE_MAX; index++)
-        gpb_free (self->arguments->require [index]);
+    gpb_free (self->payloads);
+    for (size_t index = 0; index < self->require_room; index++)
+        gpb_free (self->require [index]);
+    gpb_free (self->require);
     gpb_free (self->arguments);
+    gpb_free (self->list);
     gpb_free (self->strings [0]);
     gpb_free (self->strings [1]);
     gpb_free (self);
@@ -302,12 +341,37 @@ gpb_request_destroy (gpb_request_t **self_p)
 //  ---------------------------------------------------------------------------------------------------------
 //  Payloads
 
+//  Room for one more payload; false when memory runs out. libzmq moves its frames itself: realloc
+//  must not.
+static bool
+s_grow_payloads (gpb_request_t *self)
+{
+    if (self->payloads_count < self->payloads_room)
+        return true;
+    size_t room = self->payloads_room ? 2 * self->payloads_room : S_ROOM_FIRST;
+    zmq_msg_t *payloads = gpb_alloc (room, sizeof *payloads);
+    if (!payloads)
+        return false;
+    for (size_t index = 0; index < self->payloads_count; index++) {
+        zmq_msg_init (&payloads [index]);
+        zmq_msg_move (&payloads [index], &self->payloads [index]);
+        zmq_msg_close (&self->payloads [index]);
+    }
+    gpb_free (self->payloads);
+    self->payloads = payloads;
+    self->payloads_room = room;
+    return true;
+}
+
 //  Takes a frame; its index, or -1.
 static int
 s_add_payload (gpb_request_t *self, zmq_msg_t *frame)
 {
-    if (self->payloads_count == GPB_PAYLOADS_MAX) {
-        s_fail (self, GPB_INVALID_ARGUMENT, "more than 32 payloads in one request");
+    if (self->payloads_count == GPB_PAYLOADS_MAX || !s_grow_payloads (self)) {
+        if (self->payloads_count == GPB_PAYLOADS_MAX)
+            s_fail (self, GPB_INVALID_ARGUMENT, "more than 32 payloads in one request");
+        else
+            s_fail (self, GPB_RESOURCE_EXHAUSTED, "no memory for a payload");
         zmq_msg_close (frame);
         return -1;
     }
@@ -365,9 +429,28 @@ s_is_execute (gpb_request_t *self)
     return false;
 }
 
+//  Room for one more argument; false when memory runs out.
+static bool
+s_grow_arguments (gpb_request_t *self)
+{
+    if (self->body.execute.n_arguments < self->arguments_room)
+        return true;
+    size_t room = self->arguments_room ? 2 * self->arguments_room : S_ROOM_FIRST;
+    s_argument_t *arguments = gpb_realloc (self->arguments, room, sizeof *arguments);
+    if (!arguments)
+        return false;
+    self->arguments = arguments;
+    void *list = gpb_realloc (self->list, room, sizeof (Gpb__V1__Argument *));
+    if (!list)
+        return false;
+    self->list = list;
+    self->arguments_room = room;
+    return true;
+}
+
 //  The next argument, or NULL.
-static Gpb__V1__Argument *
-s_argument (gpb_request_t *self, Gpb__V1__Argument__ValueCase kind)
+static s_argument_t *
+s_next_argument (gpb_request_t *self, Gpb__V1__Argument__ValueCase kind)
 {
     if (!s_is_execute (self))
         return NULL;
@@ -376,11 +459,21 @@ s_argument (gpb_request_t *self, Gpb__V1__Argument__ValueCase kind)
         s_fail (self, GPB_INVALID_ARGUMENT, "more than 64 arguments");
         return NULL;
     }
-    Gpb__V1__Argument *argument = &self->arguments->arguments [execute->n_arguments];
-    gpb__v1__argument__init (argument);
-    argument->value_case = kind;
-    self->arguments->list [execute->n_arguments++] = argument;
-    return argument;
+    if (!s_grow_arguments (self)) {
+        s_fail (self, GPB_RESOURCE_EXHAUSTED, "no memory for an argument");
+        return NULL;
+    }
+    s_argument_t *next = &self->arguments [execute->n_arguments++];
+    gpb__v1__argument__init (&next->argument);
+    next->argument.value_case = kind;
+    return next;
+}
+
+static Gpb__V1__Argument *
+s_argument (gpb_request_t *self, Gpb__V1__Argument__ValueCase kind)
+{
+    s_argument_t *next = s_next_argument (self, kind);
+    return next ? &next->argument : NULL;
 }
 
 void
@@ -465,24 +558,22 @@ gpb_request_in_take (gpb_request_t *self, void *data, size_t size,
 void
 gpb_request_out (gpb_request_t *self, size_t size)
 {
-    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_OUTPUT);
-    if (argument) {
-        argument->output = &self->arguments->outputs [argument - self->arguments->arguments];
-        gpb__v1__output__init (argument->output);
-        argument->output->size = size;
+    s_argument_t *next = s_next_argument (self, GPB__V1__ARGUMENT__VALUE_OUTPUT);
+    if (next) {
+        gpb__v1__output__init (&next->value.output);
+        next->value.output.size = size;
     }
 }
 
 void
 gpb_request_buffer (gpb_request_t *self, uint64_t handle, uint64_t offset, uint64_t size)
 {
-    Gpb__V1__Argument *argument = s_argument (self, GPB__V1__ARGUMENT__VALUE_BUFFER);
-    if (argument) {
-        argument->buffer = &self->arguments->buffers [argument - self->arguments->arguments];
-        gpb__v1__buffer_range__init (argument->buffer);
-        argument->buffer->handle = handle;
-        argument->buffer->offset = offset;
-        argument->buffer->size = size;
+    s_argument_t *next = s_next_argument (self, GPB__V1__ARGUMENT__VALUE_BUFFER);
+    if (next) {
+        gpb__v1__buffer_range__init (&next->value.buffer);
+        next->value.buffer.handle = handle;
+        next->value.buffer.offset = offset;
+        next->value.buffer.size = size;
     }
 }
 
@@ -504,15 +595,14 @@ void
 gpb_request_set_global (gpb_request_t *self, unsigned dimensions, const uint64_t *sizes)
 {
     if (s_is_execute (self))
-        self->body.execute.n_global =
-            s_set_sizes (self, self->arguments->global, dimensions, sizes);
+        self->body.execute.n_global = s_set_sizes (self, self->global, dimensions, sizes);
 }
 
 void
 gpb_request_set_local (gpb_request_t *self, unsigned dimensions, const uint64_t *sizes)
 {
     if (s_is_execute (self))
-        self->body.execute.n_local = s_set_sizes (self, self->arguments->local, dimensions, sizes);
+        self->body.execute.n_local = s_set_sizes (self, self->local, dimensions, sizes);
 }
 
 void
@@ -525,25 +615,36 @@ gpb_request_set_shared (gpb_request_t *self, uint64_t size)
     }
 }
 
-static bool
-s_is_placed (gpb_request_t *self)
+//  The number of capabilities that a request asks for, which says too that it is one that is placed
+//  on a device; else NULL, and that is its error.
+static size_t *
+s_require_count (gpb_request_t *self)
 {
     if (!self || self->status != GPB_OK)
-        return false;
-    if (self->arguments)
-        return true;
-    s_fail (self, GPB_INVALID_ARGUMENT, "only execute and rent requests are placed on a device");
-    return false;
+        return NULL;
+    switch (self->header.body_case) {
+    case GPB__V1__REQUEST__BODY_EXECUTE: return &self->body.execute.n_require;
+    case GPB__V1__REQUEST__BODY_RENT: return &self->body.rent.n_require;
+    case GPB__V1__REQUEST__BODY_RESERVE: return &self->body.reserve.n_require;
+    default:
+        s_fail (self, GPB_INVALID_ARGUMENT,
+                "only execute, rent and reserve requests are placed on a device");
+        return NULL;
+    }
 }
 
 void
 gpb_request_set_device (gpb_request_t *self, unsigned index)
 {
-    if (!s_is_placed (self))
+    if (!s_require_count (self))
         return;
     if (self->header.body_case == GPB__V1__REQUEST__BODY_RENT) {
         self->body.rent.placement_case = GPB__V1__RENT__PLACEMENT_DEVICE;
         self->body.rent.device = index;
+    }
+    else if (self->header.body_case == GPB__V1__REQUEST__BODY_RESERVE) {
+        self->body.reserve.placement_case = GPB__V1__RESERVE__PLACEMENT_DEVICE;
+        self->body.reserve.device = index;
     }
     else {
         self->body.execute.placement_case = GPB__V1__EXECUTE__PLACEMENT_DEVICE;
@@ -551,22 +652,49 @@ gpb_request_set_device (gpb_request_t *self, unsigned index)
     }
 }
 
+//  Room for one more capability; false when memory runs out. What is free is NULL.
+static bool
+s_grow_require (gpb_request_t *self, size_t count)
+{
+    if (count < self->require_room)
+        return true;
+    size_t room = self->require_room ? 2 * self->require_room : S_ROOM_FIRST;
+    char **require = gpb_realloc (self->require, room, sizeof *require);
+    if (!require)
+        return false;
+    memset (require + self->require_room, 0, (room - self->require_room) * sizeof *require);
+    self->require = require;
+    self->require_room = room;
+    return true;
+}
+
 void
 gpb_request_require (gpb_request_t *self, const char *capability)
 {
-    if (!s_is_placed (self))
+    size_t *count = s_require_count (self);
+    if (!count)
         return;
-    size_t *count = self->header.body_case == GPB__V1__REQUEST__BODY_RENT
-                        ? &self->body.rent.n_require
-                        : &self->body.execute.n_require;
     if (!capability || !gpb_codec_text_ok (capability, strlen (capability)))
         s_fail (self, GPB_INVALID_ARGUMENT, "a capability is NULL, or not UTF-8");
     else if (*count == GPB_REQUIRE_MAX)
         s_fail (self, GPB_INVALID_ARGUMENT, "more than 64 capabilities");
-    else if (!(self->arguments->require [*count] = gpb_strdup (capability)))
+    else if (!s_grow_require (self, *count) || !(self->require [*count] = gpb_strdup (capability)))
         s_fail (self, GPB_RESOURCE_EXHAUSTED, "no memory for a capability");
     else
         ++*count;
+}
+
+void
+gpb_request_set_reservation (gpb_request_t *self, uint64_t handle)
+{
+    if (!self || self->status != GPB_OK)
+        return;
+    if (self->header.body_case == GPB__V1__REQUEST__BODY_EXECUTE)
+        self->body.execute.reservation = handle;
+    else if (self->header.body_case == GPB__V1__REQUEST__BODY_RENT)
+        self->body.rent.reservation = handle;
+    else
+        s_fail (self, GPB_INVALID_ARGUMENT, "only execute and rent requests draw on a reservation");
 }
 
 void
@@ -581,6 +709,24 @@ gpb_request_set_timeout (gpb_request_t *self, uint32_t timeout_ms)
 {
     if (self)
         self->header.timeout_ms = timeout_ms;
+}
+
+void
+gpb_request_set_priority (gpb_request_t *self, int priority)
+{
+    if (!self || self->status != GPB_OK)
+        return;
+    if (priority < GPB_PRIORITY_MIN || priority > GPB_PRIORITY_MAX)
+        s_fail (self, GPB_INVALID_ARGUMENT, "a priority is a number from -3 to 3");
+    else
+        self->header.priority = priority;
+}
+
+void
+gpb_request_set_idempotent (gpb_request_t *self)
+{
+    if (self)
+        self->header.idempotent = true;
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -602,11 +748,41 @@ gpb_request_timeout (const gpb_request_t *self)
     return self->header.timeout_ms;
 }
 
+bool
+gpb_request_is_idempotent (const gpb_request_t *self)
+{
+    return self->header.idempotent;
+}
+
+//  Lets the header point at what may have moved.
+static void
+s_link (gpb_request_t *self)
+{
+    switch (self->header.body_case) {
+    case GPB__V1__REQUEST__BODY_RENT: self->body.rent.require = self->require; break;
+    case GPB__V1__REQUEST__BODY_RESERVE: self->body.reserve.require = self->require; break;
+    case GPB__V1__REQUEST__BODY_EXECUTE:
+        self->body.execute.require = self->require;
+        self->body.execute.arguments = self->list;
+        for (size_t index = 0; index < self->body.execute.n_arguments; index++) {
+            s_argument_t *next = &self->arguments [index];
+            self->list [index] = &next->argument;
+            if (next->argument.value_case == GPB__V1__ARGUMENT__VALUE_BUFFER)
+                next->argument.buffer = &next->value.buffer;
+            else if (next->argument.value_case == GPB__V1__ARGUMENT__VALUE_OUTPUT)
+                next->argument.output = &next->value.output;
+        }
+        break;
+    default: break;
+    }
+}
+
 gpb_status_t
 gpb_request_pack (gpb_request_t *self, uint64_t id, uint32_t timeout_ms, gpb_message_t *message,
                   gpb_error_t *error)
 {
     gpb_message_clear (message);
+    s_link (self);
     self->header.id = id;
     self->header.timeout_ms = timeout_ms;
     gpb_status_t status = gpb_codec_pack (&self->header.base, &message->header, error);

@@ -2,7 +2,7 @@
 //
 //  Reads the command line, and hands it to a command (gpb_tool.h). Exit status: 0 done, 1 refused
 //  or failed, with the reason on standard error, 2 wrong usage. A signal takes back what is on its
-//  way to the node, and exits 1.
+//  way to the node, and exits 1; it is how `gpb reserve` and `gpb top` end well, with 0.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -41,8 +41,10 @@ main (int argc, char **argv)
     case GPB_COMMAND_DEVICES: return gpb_tool_devices (&arguments);
     case GPB_COMMAND_KERNELS: return gpb_tool_kernels (&arguments);
     case GPB_COMMAND_STATS: return gpb_tool_stats (&arguments);
+    case GPB_COMMAND_TOP: return gpb_tool_top (&arguments);
     case GPB_COMMAND_PING: return gpb_tool_ping (&arguments);
     case GPB_COMMAND_RUN: return gpb_tool_run (&arguments);
+    case GPB_COMMAND_RESERVE: return gpb_tool_reserve (&arguments);
     default: return GPB_EXIT_USAGE;
     }
 }

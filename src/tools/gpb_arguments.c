@@ -8,6 +8,8 @@
 
 #include "gpb_arguments.h"
 
+#include "gpb_request.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -29,16 +31,24 @@ static const s_command_t s_commands [] = {
     { "devices", GPB_COMMAND_DEVICES, SUBJECT_NONE, NULL, false },
     { "kernels", GPB_COMMAND_KERNELS, SUBJECT_MAY, "KERNEL", false },
     { "stats", GPB_COMMAND_STATS, SUBJECT_NONE, NULL, false },
+    { "top", GPB_COMMAND_TOP, SUBJECT_NONE, NULL, false },
     { "ping", GPB_COMMAND_PING, SUBJECT_NONE, NULL, false },
     { "run", GPB_COMMAND_RUN, SUBJECT_MUST, "KERNEL", true },
+    { "reserve", GPB_COMMAND_RESERVE, SUBJECT_NONE, NULL, false },
     { "compile", GPB_COMMAND_COMPILE, SUBJECT_MUST, "KERNEL_DIR", false },
 };
+
+//  Of `gpb ping`, where nothing is said.
+#define PINGS 10
 
 enum { COMMANDS = sizeof s_commands / sizeof s_commands [0] };
 
 #define FOR(command) (1u << GPB_COMMAND_##command)
-#define FOR_NODE (FOR (DEVICES) | FOR (KERNELS) | FOR (STATS) | FOR (PING) | FOR (RUN))
+#define FOR_NODE                                                                                   \
+    (FOR (DEVICES) | FOR (KERNELS) | FOR (STATS) | FOR (TOP) | FOR (PING) | FOR (RUN)              \
+     | FOR (RESERVE))
 #define FOR_ALL (FOR_NODE | FOR (COMPILE))
+#define FOR_PLACED (FOR (RUN) | FOR (RESERVE))
 
 typedef enum {
     OPTION_HELP = 256,    //  behind all characters, for getopt
@@ -54,6 +64,11 @@ typedef enum {
     OPTION_REQUIRE,
     OPTION_MEMORY,
     OPTION_REPEAT,
+    OPTION_PRIORITY,
+    OPTION_IDEMPOTENT,
+    OPTION_RESERVATION,
+    OPTION_FOR,
+    OPTION_INTERVAL,
     OPTION_BACKENDS
 } s_option_t;
 
@@ -66,14 +81,19 @@ static const struct {
     { { "node", required_argument, NULL, OPTION_NODE }, FOR_NODE },
     { { "json", no_argument, NULL, OPTION_JSON }, FOR_ALL },
     { { "timeout", required_argument, NULL, OPTION_TIMEOUT }, FOR_NODE },
-    { { "count", required_argument, NULL, OPTION_COUNT }, FOR (PING) },
+    { { "count", required_argument, NULL, OPTION_COUNT }, FOR (PING) | FOR (TOP) },
     { { "global", required_argument, NULL, OPTION_GLOBAL }, FOR (RUN) },
     { { "local", required_argument, NULL, OPTION_LOCAL }, FOR (RUN) },
     { { "shared", required_argument, NULL, OPTION_SHARED }, FOR (RUN) },
-    { { "device", required_argument, NULL, OPTION_DEVICE }, FOR (RUN) },
-    { { "require", required_argument, NULL, OPTION_REQUIRE }, FOR (RUN) },
-    { { "memory", required_argument, NULL, OPTION_MEMORY }, FOR (RUN) },
+    { { "device", required_argument, NULL, OPTION_DEVICE }, FOR_PLACED },
+    { { "require", required_argument, NULL, OPTION_REQUIRE }, FOR_PLACED },
+    { { "memory", required_argument, NULL, OPTION_MEMORY }, FOR_PLACED },
     { { "repeat", required_argument, NULL, OPTION_REPEAT }, FOR (RUN) },
+    { { "priority", required_argument, NULL, OPTION_PRIORITY }, FOR (RUN) },
+    { { "idempotent", no_argument, NULL, OPTION_IDEMPOTENT }, FOR (RUN) },
+    { { "reservation", required_argument, NULL, OPTION_RESERVATION }, FOR (RUN) },
+    { { "for", required_argument, NULL, OPTION_FOR }, FOR (RESERVE) },
+    { { "interval", required_argument, NULL, OPTION_INTERVAL }, FOR (TOP) },
     { { "backends", required_argument, NULL, OPTION_BACKENDS }, FOR (COMPILE) },
 };
 
@@ -88,6 +108,8 @@ gpb_arguments_help (void)
            "  devices                what the node's devices are, and what they have to do\n"
            "  kernels [KERNEL]       the node's kernels, or one of them with its parameters\n"
            "  stats                  what the node has done, since it started and lately\n"
+           "  top                    the same, live; q ends it: --interval MS (1000),\n"
+           "                         --count N frames\n"
            "  ping                   round trips: --count N (10)\n"
            "  run KERNEL ARG...      runs a kernel; an argument for each of its parameters:\n"
            "      in:FILE            its bytes; in:- is standard input\n"
@@ -101,6 +123,11 @@ gpb_arguments_help (void)
            "    --require CAP,...    on a device with these capabilities\n"
            "    --memory BYTES       on a device with so much memory available besides\n"
            "    --repeat N           N times, one after another, with percentiles\n"
+           "    --priority N         from -3 to 3 (0): the higher one leaves the queue first\n"
+           "    --idempotent         it may run again where its device or the node was lost\n"
+           "    --reservation HANDLE on its device, and drawn from it\n"
+           "  reserve --memory BYTES sets memory aside, and holds it until it is ended:\n"
+           "                         --device N, --require CAP,..., --for MS\n"
            "  compile KERNEL_DIR     compiles a kernel package here, without a node:\n"
            "                         --backends \"cuda opencl\"\n"
            "\n"
@@ -125,6 +152,37 @@ gpb_arguments_number (const char *text, uint64_t minimum, uint64_t maximum, uint
                               minimum, maximum, text);
     *number_p = number;
     return GPB_OK;
+}
+
+//  A whole number from -3 to 3.
+static gpb_status_t
+s_parse_priority (const char *text, int *priority_p, gpb_error_t *error)
+{
+    uint64_t number = 0;
+    bool negative = text [0] == '-';
+    if (gpb_arguments_number (text + negative, 0, GPB_PRIORITY_MAX, &number, NULL) != GPB_OK)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "a whole number from %d to %d, not \"%.100s\"", GPB_PRIORITY_MIN,
+                              GPB_PRIORITY_MAX, text);
+    *priority_p = negative ? -(int) number : (int) number;
+    return GPB_OK;
+}
+
+//  A handle as `gpb reserve` prints it, or in decimal.
+static gpb_status_t
+s_parse_handle (const char *text, uint64_t *handle_p, gpb_error_t *error)
+{
+    if (strncmp (text, "0x", 2) == 0 && isxdigit ((unsigned char) text [2])) {
+        char *end = NULL;
+        errno = 0;
+        *handle_p = strtoull (text + 2, &end, 16);
+        if (!*end && !errno && *handle_p)
+            return GPB_OK;
+    }
+    else if (gpb_arguments_number (text, 1, UINT64_MAX, handle_p, NULL) == GPB_OK)
+        return GPB_OK;
+    return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                          "a handle such as 0x2f6b5ad1c0e97734, not \"%.100s\"", text);
 }
 
 //  "X[,Y[,Z]]". Zero is a size: there is nothing to do then.
@@ -209,6 +267,16 @@ s_parse_value (gpb_arguments_t *self, int option, char *value, gpb_error_t *erro
         status = gpb_arguments_number (value, 0, UINT32_MAX, &number, error);
         self->device = (uint32_t) number;
         break;
+    case OPTION_PRIORITY: status = s_parse_priority (value, &self->priority, error); break;
+    case OPTION_IDEMPOTENT: self->idempotent = true; break;
+    case OPTION_RESERVATION: status = s_parse_handle (value, &self->reservation, error); break;
+    case OPTION_FOR:
+        status = gpb_arguments_number (value, 1, UINT32_MAX, &number, error);
+        self->for_ms = (uint32_t) number;
+        break;
+    case OPTION_INTERVAL:
+        status = gpb_arguments_number (value, 10, 3600000, &self->interval_ms, error);
+        break;
     case OPTION_REQUIRE: status = s_parse_require (self, value, error); break;
     case OPTION_MEMORY:
         status = gpb_arguments_number (value, 0, UINT64_MAX, &self->memory, error);
@@ -271,7 +339,7 @@ gpb_status_t
 gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *error)
 {
     memset (self, 0, sizeof *self);
-    self->count = 10;
+    self->interval_ms = 1000;
     self->repeat = 1;
     self->backends = "cuda opencl";
     unsigned seen = 0;
@@ -282,12 +350,12 @@ gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *
     if (optind == argc)
         return gpb_error_set (
             error, GPB_INVALID_ARGUMENT,
-            "a command is missing: devices, kernels, stats, ping, run or compile");
+            "a command is missing: devices, kernels, stats, top, ping, run, reserve or compile");
     const s_command_t *command = s_find_command (argv [optind]);
     if (!command)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                               "there is no command \"%.100s\"; there are devices, kernels, stats, "
-                              "ping, run and compile",
+                              "top, ping, run, reserve and compile",
                               argv [optind]);
     self->command = command->command;
     for (int index = 0; index < OPTIONS; index++)
@@ -295,6 +363,11 @@ gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *
             return gpb_error_set (error, GPB_INVALID_ARGUMENT, "gpb %s takes no --%s",
                                   command->name, s_options [index].option.name);
 
+    if (self->command == GPB_COMMAND_PING && self->count == 0)
+        self->count = PINGS;
+    if (self->command == GPB_COMMAND_RESERVE && self->memory == 0)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "gpb reserve wants --memory BYTES, at least 1");
     int at = optind + 1;
     if (command->subject != SUBJECT_NONE && at < argc)
         self->subject = argv [at++];

@@ -15,8 +15,10 @@ typedef enum {
     GPB_COMMAND_DEVICES,
     GPB_COMMAND_KERNELS,
     GPB_COMMAND_STATS,
+    GPB_COMMAND_TOP,
     GPB_COMMAND_PING,
     GPB_COMMAND_RUN,
+    GPB_COMMAND_RESERVE,
     GPB_COMMAND_COMPILE
 } gpb_command_t;
 
@@ -26,7 +28,8 @@ typedef struct {
     bool json;
     const char *node;        //  NULL: the client's default
     uint32_t timeout_ms;     //  0: the command's default
-    uint64_t count;          //  of pings
+    uint64_t count;          //  of pings, or of frames; 0: until it is ended
+    uint64_t interval_ms;    //  between two frames
     uint64_t repeat;         //  of a run
     const char *backends;    //  to compile for
 
@@ -35,12 +38,16 @@ typedef struct {
     char **operands;
     size_t operands_count;
 
-    //  Of a run; 0 dimensions: the package's default.
+    //  Of a run or a reservation; 0 dimensions: the package's default.
     unsigned global_dimensions, local_dimensions;
     uint64_t global [GPB_DIMENSIONS], local [GPB_DIMENSIONS];
     bool has_shared, has_device;
     uint64_t shared, memory;    //  bytes
     uint32_t device;
+    int priority;
+    bool idempotent;
+    uint64_t reservation;    //  0: none
+    uint32_t for_ms;         //  0: until it is ended
     size_t require_count;
     char require [GPB_CAPABILITIES_MAX][GPB_CAPABILITY_SIZE];
 } gpb_arguments_t;

@@ -8,7 +8,6 @@
 #include "gpb_tool.h"
 
 #include "gpb_clock.h"
-#include "gpb_table.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -35,22 +34,38 @@ s_on_signal (int number)
 }
 
 void
-gpb_tool_catch_signals (void)
+gpb_tool_catch_signal (int number)
 {
-    //  CZMQ would install its own handlers with the first socket.
-    zsys_handler_set (NULL);
     struct sigaction action;
     memset (&action, 0, sizeof action);
     action.sa_handler = s_on_signal;    //  no SA_RESTART: reads and writes end too
     sigemptyset (&action.sa_mask);
-    sigaction (SIGINT, &action, NULL);
-    sigaction (SIGTERM, &action, NULL);
+    sigaction (number, &action, NULL);
+}
+
+void
+gpb_tool_catch_signals (void)
+{
+    //  CZMQ would install its own handlers with the first socket.
+    zsys_handler_set (NULL);
+    gpb_tool_catch_signal (SIGINT);
+    gpb_tool_catch_signal (SIGTERM);
 }
 
 bool
 gpb_tool_interrupted (void)
 {
     return s_interrupted != 0;
+}
+
+void
+gpb_tool_wait_until (uint64_t end_ns)
+{
+    for (uint64_t now_ns = gpb_clock_ns (); now_ns < end_ns && !s_interrupted;
+         now_ns = gpb_clock_ns ()) {
+        uint64_t left_ms = (end_ns - now_ns + GPB_NS_PER_MS - 1) / GPB_NS_PER_MS;
+        zmq_poll (NULL, 0, left_ms < TURN_MS ? (long) left_ms : TURN_MS);
+    }
 }
 
 int
@@ -71,6 +86,13 @@ gpb_tool_connect (const gpb_arguments_t *arguments)
     if (!client)
         gpb_tool_fail (&error);
     return client;
+}
+
+const char *
+gpb_tool_endpoint (const gpb_arguments_t *arguments)
+{
+    const char *named = arguments->node ? arguments->node : getenv ("GPB_NODE");
+    return named && *named ? named : "tcp://127.0.0.1:5670";
 }
 
 //  The reply with this id, or NULL once a signal came and the request is taken back.
@@ -120,12 +142,48 @@ gpb_tool_call (gpb_client_t *client, gpb_request_t *request)
 }
 
 int
+gpb_tool_ask (const gpb_arguments_t *arguments, gpb_request_t *request,
+              Gpb__V1__Reply__BodyCase expected, gpb_tool_print_fn *print)
+{
+    gpb_client_t *client = gpb_tool_connect (arguments);
+    if (!client) {
+        gpb_request_destroy (&request);
+        return GPB_EXIT_FAILED;
+    }
+    int result = GPB_EXIT_FAILED;
+    gpb_reply_t *reply = gpb_tool_call (client, request);
+    if (reply) {
+        const Gpb__V1__Reply *header = gpb_reply_header_peek (reply);
+        if (header->body_case == expected)
+            result = print (header, arguments);
+        else
+            fprintf (stderr, "gpb: the node's answer is to another question\n");
+    }
+    gpb_reply_destroy (&reply);
+    gpb_client_destroy (&client);
+    return result;
+}
+
+int
 gpb_tool_flush (void)
 {
     if (fflush (stdout) == 0 && !ferror (stdout))
         return GPB_EXIT_OK;
     fprintf (stderr, "gpb: standard output cannot be written\n");
     return GPB_EXIT_FAILED;
+}
+
+int
+gpb_tool_print_table (gpb_table_t *table)
+{
+    gpb_error_t error;
+    gpb_status_t status = GPB_RESOURCE_EXHAUSTED;
+    if (table)
+        status = gpb_table_print (table, stdout, &error);
+    else
+        gpb_error_set (&error, status, "no memory for a table");
+    gpb_table_destroy (&table);
+    return status == GPB_OK ? gpb_tool_flush () : gpb_tool_fail (&error);
 }
 
 int

@@ -11,6 +11,7 @@
 #include "gpb_arguments.h"
 #include "gpb_client.h"
 #include "gpb_histogram.h"
+#include "gpb_table.h"
 
 #include "gpb.pb-c.h"
 
@@ -23,8 +24,10 @@
 int gpb_tool_devices (const gpb_arguments_t *arguments);
 int gpb_tool_kernels (const gpb_arguments_t *arguments);
 int gpb_tool_stats (const gpb_arguments_t *arguments);
+int gpb_tool_top (const gpb_arguments_t *arguments);
 int gpb_tool_ping (const gpb_arguments_t *arguments);
 int gpb_tool_run (const gpb_arguments_t *arguments);
+int gpb_tool_reserve (const gpb_arguments_t *arguments);
 int gpb_tool_compile (const gpb_arguments_t *arguments);
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -33,14 +36,29 @@ int gpb_tool_compile (const gpb_arguments_t *arguments);
 //  From here on SIGINT and SIGTERM interrupt a wait instead of ending the program, and
 //  gpb_tool_interrupted says that one came.
 void gpb_tool_catch_signals (void);
+void gpb_tool_catch_signal (int number);    //  one more
 bool gpb_tool_interrupted (void);
+
+//  Waits until end_ns (gpb_clock_ns), or until a signal comes.
+void gpb_tool_wait_until (uint64_t end_ns);
 
 //  A client for the node that the command line names; NULL: the reason is printed.
 gpb_client_t *gpb_tool_connect (const gpb_arguments_t *arguments);
 
+//  What gpb_tool_connect connects to, for people. Borrowed.
+const char *gpb_tool_endpoint (const gpb_arguments_t *arguments);
+
 //  Sends a request, takes it, and waits for its answer; a signal cancels it on the node. NULL where
 //  it is answered with anything but OK: the reason is printed. request may be NULL (no memory).
 gpb_reply_t *gpb_tool_call (gpb_client_t *client, gpb_request_t *request);
+
+//  Prints what an answer says, and returns the exit status.
+typedef int (gpb_tool_print_fn) (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments);
+
+//  Asks, and hands the answer's header on. expected: the body that such an answer has. Returns the
+//  exit status.
+int gpb_tool_ask (const gpb_arguments_t *arguments, gpb_request_t *request,
+                  Gpb__V1__Reply__BodyCase expected, gpb_tool_print_fn *print);
 
 //  Prints "gpb: STATUS: text", and returns GPB_EXIT_FAILED.
 int gpb_tool_fail (const gpb_error_t *error);
@@ -59,9 +77,13 @@ json_t *gpb_json_histogram (const gpb_histogram_t *histogram);
 //  A string; what is no UTF-8 has '?' for every byte that is not ASCII.
 json_t *gpb_json_text (const char *text);
 
-//  Prints an object, which it takes and which may be NULL, on standard output. Returns the exit
-//  status.
+//  Prints an object, which it takes and which may be NULL, on standard output: over several lines,
+//  or in one. Returns the exit status.
 int gpb_json_print (json_t *object);
+int gpb_json_print_line (json_t *object);
+
+//  Prints and frees a table, which may be NULL, on standard output. Returns the exit status.
+int gpb_tool_print_table (gpb_table_t *table);
 
 //  Prints "count, min, p50, p95, p99, max" of a histogram as a table.
 int gpb_tool_print_histogram (const gpb_histogram_t *histogram, FILE *out);

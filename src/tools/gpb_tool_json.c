@@ -10,6 +10,7 @@
 
 #include "gpb_alloc.h"
 
+#include <math.h>
 #include <stdio.h>
 
 //  json_int_t has 63 bits: a count above that is cut to its largest.
@@ -31,6 +32,13 @@ static bool
 s_put_number (json_t *object, const char *key, uint64_t number)
 {
     return s_put (object, key, s_number (number));
+}
+
+//  JSON has no NaN: what is none is 0.
+static json_t *
+s_share (double share)
+{
+    return json_real (isfinite (share) ? share : 0);
 }
 
 static bool
@@ -154,6 +162,9 @@ gpb_json_device (const Gpb__V1__Device *device)
                              && s_put_number (object, "in_flight", load->in_flight)
                              && s_put_number (object, "processed", load->processed)
                              && s_put_number (object, "failed", load->failed)
+                             && s_put_number (object, "queue_size", load->queue_size)
+                             && s_put_number (object, "bound_depth", load->bound_depth)
+                             && s_put (object, "queued_latency_ns", gpb_json_latency (load->queued))
                              && s_put (object, "latency_ns", gpb_json_latency (load->latency))
                              && s_put (object, "latency_minute_ns",
                                        gpb_json_latency (load->latency_minute)));
@@ -226,22 +237,81 @@ gpb_json_kernels (const Gpb__V1__KernelList *list)
 }
 
 static json_t *
+s_pool (const Gpb__V1__PoolStats *pool)
+{
+    json_t *object = json_object ();
+    return s_if (object, s_put_number (object, "device", pool->device)
+                             && s_put_number (object, "rents", pool->rents)
+                             && s_put_number (object, "releases", pool->releases)
+                             && s_put_number (object, "live", pool->live)
+                             && s_put_number (object, "in_use", pool->in_use)
+                             && s_put_number (object, "high_water", pool->high_water)
+                             && s_put_number (object, "hits", pool->hits)
+                             && s_put_number (object, "misses", pool->misses)
+                             && s_put_number (object, "requested", pool->requested)
+                             && s_put_number (object, "kept", pool->kept)
+                             && s_put_number (object, "held", pool->held)
+                             && s_put_number (object, "limit", pool->limit)
+                             && s_put_number (object, "trims", pool->trims)
+                             && s_put_number (object, "blocks_kept", pool->blocks_kept)
+                             && s_put (object, "kept_by_class",
+                                       s_numbers (pool->kept_by_class, pool->n_kept_by_class))
+                             && s_put_number (object, "largest_free", pool->largest_free)
+                             && s_put (object, "internal_fragmentation",
+                                       s_share (pool->internal_fragmentation))
+                             && s_put (object, "external_fragmentation",
+                                       s_share (pool->external_fragmentation))
+                             && s_put_number (object, "launch_in_use", pool->launch_in_use)
+                             && s_put_number (object, "launch_kept", pool->launch_kept)
+                             && s_put_number (object, "launch_held", pool->launch_held)
+                             && s_put_number (object, "launch_hits", pool->launch_hits)
+                             && s_put_number (object, "launch_misses", pool->launch_misses)
+                             && s_put_number (object, "reservations", pool->reservations)
+                             && s_put_number (object, "reserved", pool->reserved));
+}
+
+static json_t *
 s_pools (const Gpb__V1__StatsReply *stats)
 {
     json_t *array = json_array ();
     bool good = true;
-    for (size_t index = 0; index < stats->n_pools && good; index++) {
-        const Gpb__V1__PoolStats *pool = stats->pools [index];
+    for (size_t index = 0; index < stats->n_pools && good; index++)
+        good = json_array_append_new (array, s_pool (stats->pools [index])) == 0;
+    return s_if (array, good);
+}
+
+static json_t *
+s_compiles (const Gpb__V1__StatsReply *stats)
+{
+    json_t *array = json_array ();
+    bool good = true;
+    for (size_t index = 0; index < stats->n_compiles && good; index++) {
+        const Gpb__V1__CompileStats *compile = stats->compiles [index];
         json_t *object = json_object ();
-        object = s_if (object, s_put_number (object, "device", pool->device)
-                                   && s_put_number (object, "rents", pool->rents)
-                                   && s_put_number (object, "releases", pool->releases)
-                                   && s_put_number (object, "live", pool->live)
-                                   && s_put_number (object, "in_use", pool->in_use)
-                                   && s_put_number (object, "high_water", pool->high_water));
+        object = s_if (object, s_put_number (object, "device", compile->device)
+                                   && s_put_number (object, "compiled", compile->compiled)
+                                   && s_put_number (object, "from_disk", compile->from_disk)
+                                   && s_put_number (object, "shared", compile->shared)
+                                   && s_put_number (object, "failed", compile->failed));
         good = json_array_append_new (array, object) == 0;
     }
     return s_if (array, good);
+}
+
+static bool
+s_put_queue (json_t *object, const Gpb__V1__StatsReply *stats)
+{
+    return s_put_number (object, "queue_depth", stats->queue_depth)
+           && s_put_number (object, "max_queue_depth", stats->max_queue_depth)
+           && s_put_number (object, "queue_size", stats->queue_size)
+           && s_put_number (object, "max_queue_size", stats->max_queue_size)
+           && s_put (object, "waiting", s_numbers (stats->waiting, stats->n_waiting))
+           && s_put_number (object, "in_flight", stats->in_flight)
+           && s_put_number (object, "exhausted", stats->exhausted)
+           && s_put_number (object, "expired", stats->expired)
+           && s_put_number (object, "cancelled", stats->cancelled)
+           && s_put_number (object, "aged", stats->aged)
+           && s_put_number (object, "rerun", stats->rerun);
 }
 
 json_t *
@@ -257,22 +327,34 @@ gpb_json_stats (const Gpb__V1__StatsReply *stats)
                      && s_put_number (object, "refused", stats->refused)
                      && s_put_number (object, "dropped_replies", stats->dropped_replies)
                      && s_put_number (object, "dropped_clients", stats->dropped_clients)
-                     && s_put_number (object, "queue_depth", stats->queue_depth)
-                     && s_put_number (object, "in_flight", stats->in_flight)
+                     && s_put_queue (object, stats)
                      && s_put (object, "devices", s_devices (stats->devices, stats->n_devices))
-                     && s_put (object, "pools", s_pools (stats)));
+                     && s_put (object, "pools", s_pools (stats))
+                     && s_put (object, "compiles", s_compiles (stats)));
 }
 
-int
-gpb_json_print (json_t *object)
+static int
+s_print (json_t *object, size_t flags)
 {
     gpb_error_t error;
     if (!object) {
         gpb_error_set (&error, GPB_RESOURCE_EXHAUSTED, "no memory for the JSON text");
         return gpb_tool_fail (&error);
     }
-    json_dumpf (object, stdout, JSON_INDENT (2) | JSON_PRESERVE_ORDER);
+    json_dumpf (object, stdout, flags | JSON_PRESERVE_ORDER);
     json_decref (object);
     putchar ('\n');
     return gpb_tool_flush ();
+}
+
+int
+gpb_json_print (json_t *object)
+{
+    return s_print (object, JSON_INDENT (2));
+}
+
+int
+gpb_json_print_line (json_t *object)
+{
+    return s_print (object, JSON_COMPACT);
 }

@@ -1,4 +1,4 @@
-//  gpb_tool_list - `gpb devices`, `gpb kernels` and `gpb stats`: one question, one table or object
+//  gpb_tool_list - `gpb devices` and `gpb kernels`: one question, one table or object
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -8,47 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-//  Prints what an answer says, and returns the exit status.
-typedef int (s_print_fn) (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments);
-
-//  Asks, and hands the answer's header on. expected: the body that such an answer has.
-static int
-s_ask (const gpb_arguments_t *arguments, gpb_request_t *request, Gpb__V1__Reply__BodyCase expected,
-       s_print_fn *print)
-{
-    gpb_client_t *client = gpb_tool_connect (arguments);
-    if (!client) {
-        gpb_request_destroy (&request);
-        return GPB_EXIT_FAILED;
-    }
-    int result = GPB_EXIT_FAILED;
-    gpb_reply_t *reply = gpb_tool_call (client, request);
-    if (reply) {
-        const Gpb__V1__Reply *header = gpb_reply_header_peek (reply);
-        if (header->body_case == expected)
-            result = print (header, arguments);
-        else
-            fprintf (stderr, "gpb: the node's answer is to another question\n");
-    }
-    gpb_reply_destroy (&reply);
-    gpb_client_destroy (&client);
-    return result;
-}
-
-//  Prints and frees a table, which may be NULL.
-static int
-s_print_table (gpb_table_t *table)
-{
-    gpb_error_t error;
-    gpb_status_t status = GPB_RESOURCE_EXHAUSTED;
-    if (table)
-        status = gpb_table_print (table, stdout, &error);
-    else
-        gpb_error_set (&error, status, "no memory for a table");
-    gpb_table_destroy (&table);
-    return status == GPB_OK ? gpb_tool_flush () : gpb_tool_fail (&error);
-}
 
 //  "a, b" of a list, cut where it is longer than text.
 static const char *
@@ -95,7 +54,7 @@ s_print_devices (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
                        s_join (device->capabilities, device->n_capabilities, ",", text,
                                sizeof text));
     }
-    result = s_print_table (table);
+    result = gpb_tool_print_table (table);
 
     //  Why there are no more: one line each, where scripts that cut columns do not see them.
     for (size_t index = 0; index < list->n_devices; index++)
@@ -110,7 +69,8 @@ s_print_devices (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
 int
 gpb_tool_devices (const gpb_arguments_t *arguments)
 {
-    return s_ask (arguments, gpb_request_devices (), GPB__V1__REPLY__BODY_DEVICES, s_print_devices);
+    return gpb_tool_ask (arguments, gpb_request_devices (), GPB__V1__REPLY__BODY_DEVICES,
+                         s_print_devices);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -157,7 +117,7 @@ s_print_parameters (const Gpb__V1__Kernel *kernel)
         gpb_table_add (table, "%s", s_start (parameter));
         gpb_table_add (table, "%s", scalar ? "-" : parameter->count);
     }
-    return s_print_table (table);
+    return gpb_tool_print_table (table);
 }
 
 static int
@@ -184,91 +144,12 @@ s_print_kernels (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
         gpb_table_add (table, "%s", text);
         gpb_table_add (table, "%s", kernel->description);
     }
-    return s_print_table (table);
+    return gpb_tool_print_table (table);
 }
 
 int
 gpb_tool_kernels (const gpb_arguments_t *arguments)
 {
-    return s_ask (arguments, gpb_request_kernels (arguments->subject), GPB__V1__REPLY__BODY_KERNELS,
-                  s_print_kernels);
-}
-
-//  ---------------------------------------------------------------------------------------------------------
-//  Stats
-
-static void
-s_add_latency (gpb_table_t *table, const Gpb__V1__Latency *latency)
-{
-    char figure [GPB_FIGURE_SIZE];
-    uint64_t figures [4] = { 0 };
-    if (latency) {
-        figures [0] = latency->mean_ns;
-        figures [1] = latency->p50_ns;
-        figures [2] = latency->p95_ns;
-        figures [3] = latency->p99_ns;
-    }
-    bool any = latency && latency->count > 0;
-    gpb_table_add (table, "%" PRIu64, latency ? latency->count : 0);
-    for (size_t index = 0; index < 4; index++)
-        gpb_table_add (table, "%s", any ? gpb_table_time (figures [index], figure) : "-");
-}
-
-static int
-s_print_stats (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
-{
-    const Gpb__V1__StatsReply *stats = header->stats;
-    if (arguments->json)
-        return gpb_json_print (gpb_json_stats (stats));
-    char figure [GPB_FIGURE_SIZE], other [GPB_FIGURE_SIZE];
-    printf ("node %s, up %s: %" PRIu64 " connections, %" PRIu64 " requests, %" PRIu64
-            " replies, %" PRIu64 " refused; %" PRIu64 " queued, %" PRIu64 " in flight; %" PRIu64
-            " replies and %" PRIu64 " clients dropped\n",
-            stats->node, gpb_table_time (stats->uptime_ns, figure), stats->connections,
-            stats->requests, stats->replies, stats->refused, stats->queue_depth, stats->in_flight,
-            stats->dropped_replies, stats->dropped_clients);
-    gpb_table_t *table = gpb_table_new (">INDEX NAME TYPE BACKEND >MEMORY >AVAILABLE >QUEUED "
-                                        ">IN-FLIGHT >PROCESSED >FAILED LATENCY >COUNT >MEAN >P50 "
-                                        ">P95 >P99");
-    for (size_t index = 0; table && index < stats->n_devices; index++) {
-        static const Gpb__V1__Load nothing = GPB__V1__LOAD__INIT;
-        const Gpb__V1__Device *device = stats->devices [index];
-        const Gpb__V1__Load *load = device->load ? device->load : &nothing;
-        gpb_table_add (table, "%" PRIu32, device->index);
-        gpb_table_add (table, "%s", device->name);
-        gpb_table_add (table, "%s", device->type);
-        gpb_table_add (table, "%s", device->backend);
-        gpb_table_add (table, "%s", gpb_table_size (device->total_memory, figure));
-        gpb_table_add (table, "%s", gpb_table_size (device->available_memory, other));
-        gpb_table_add (table, "%" PRIu64, load->queue_depth);
-        gpb_table_add (table, "%" PRIu64, load->in_flight);
-        gpb_table_add (table, "%" PRIu64, load->processed);
-        gpb_table_add (table, "%" PRIu64, load->failed);
-        gpb_table_add (table, "since start");
-        s_add_latency (table, load->latency);
-        for (size_t column = 0; column < 10; column++)
-            gpb_table_add (table, "%s", "");
-        gpb_table_add (table, "last minute");
-        s_add_latency (table, load->latency_minute);
-    }
-    int result = s_print_table (table);
-    if (stats->n_pools == 0 || result != GPB_EXIT_OK)
-        return result;
-    table = gpb_table_new (">POOL >RENTED-BUFFERS >RENTED >MOST >RENTS >RELEASES");
-    for (size_t index = 0; table && index < stats->n_pools; index++) {
-        const Gpb__V1__PoolStats *pool = stats->pools [index];
-        gpb_table_add (table, "%" PRIu32, pool->device);
-        gpb_table_add (table, "%" PRIu64, pool->live);
-        gpb_table_add (table, "%s", gpb_table_size (pool->in_use, figure));
-        gpb_table_add (table, "%s", gpb_table_size (pool->high_water, other));
-        gpb_table_add (table, "%" PRIu64, pool->rents);
-        gpb_table_add (table, "%" PRIu64, pool->releases);
-    }
-    return s_print_table (table);
-}
-
-int
-gpb_tool_stats (const gpb_arguments_t *arguments)
-{
-    return s_ask (arguments, gpb_request_stats (), GPB__V1__REPLY__BODY_STATS, s_print_stats);
+    return gpb_tool_ask (arguments, gpb_request_kernels (arguments->subject),
+                         GPB__V1__REPLY__BODY_KERNELS, s_print_kernels);
 }

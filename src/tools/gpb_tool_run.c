@@ -8,7 +8,6 @@
 
 #include "gpb_file.h"
 #include "gpb_operands.h"
-#include "gpb_table.h"
 #include "gpb_tool.h"
 
 #include <inttypes.h>
@@ -21,6 +20,9 @@
 
 //  As long as a node gives a request that says nothing, unless it is configured otherwise.
 #define RUN_TIMEOUT_MS 30000
+
+//  A queue that is full says when it is worth asking again; after so many times it is too busy.
+#define RUN_RETRIES 5
 
 typedef struct {
     const gpb_arguments_t *arguments;
@@ -161,7 +163,11 @@ s_request (s_run_t *self)
         gpb_request_require (request, arguments->require [index]);
     if (arguments->memory)
         gpb_request_set_memory (request, arguments->memory);
-
+    if (arguments->idempotent)
+        gpb_request_set_idempotent (request);
+    if (arguments->reservation)
+        gpb_request_set_reservation (request, arguments->reservation);
+    gpb_request_set_priority (request, arguments->priority);
     gpb_request_set_timeout (request,
                              arguments->timeout_ms ? arguments->timeout_ms : RUN_TIMEOUT_MS);
     return request;
@@ -325,6 +331,7 @@ gpb_tool_run (const gpb_arguments_t *arguments)
     self->client = gpb_tool_connect (arguments);
     if (!self->client)
         return GPB_EXIT_FAILED;
+    gpb_client_set_retries (self->client, RUN_RETRIES);
     int result = s_work (self);
     gpb_reply_destroy (&self->reply);
     gpb_client_destroy (&self->client);

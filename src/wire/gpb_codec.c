@@ -301,33 +301,39 @@ s_peek (const unsigned char *bytes, size_t size)
     return peek;
 }
 
-static ProtobufCMessage *
-s_unpack (gpb_codec_t *self, const ProtobufCMessageDescriptor *descriptor, const char *side,
-          const zmq_msg_t *header, uint64_t *id_p, gpb_error_t *error)
+//  All that protobuf-c would not look at. *id_p: the id, where that much could be read, else 0.
+static gpb_status_t
+s_check (const ProtobufCMessageDescriptor *descriptor, const char *side, const zmq_msg_t *header,
+         uint64_t *id_p, gpb_error_t *error)
 {
     //  zmq_msg_data wants a message that is not const, and changes nothing.
     unsigned char *bytes = zmq_msg_data ((zmq_msg_t *) header);
     size_t size = zmq_msg_size (header);
-    self->used = 0;
-    self->exhausted = false;
     *id_p = 0;
-    if (size > GPB_HEADER_MAX_SIZE) {
-        gpb_error_set (error, GPB_INVALID_ARGUMENT, "a header of %zu bytes: at most %d are allowed",
-                       size, GPB_HEADER_MAX_SIZE);
-        return NULL;
-    }
+    if (size > GPB_HEADER_MAX_SIZE)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "a header of %zu bytes: at most %d are allowed", size,
+                              GPB_HEADER_MAX_SIZE);
     s_peek_t peek = s_peek (bytes, size);
     *id_p = peek.id;
-    if ((peek.whole || peek.has_version) && peek.version != GPB_PROTOCOL_VERSION) {
-        gpb_error_set (error, GPB_UNIMPLEMENTED, "version %u: this %s speaks %d", peek.version,
-                       side, GPB_PROTOCOL_VERSION);
-        return NULL;
-    }
+    if ((peek.whole || peek.has_version) && peek.version != GPB_PROTOCOL_VERSION)
+        return gpb_error_set (error, GPB_UNIMPLEMENTED, "version %u: this %s speaks %d",
+                              peek.version, side, GPB_PROTOCOL_VERSION);
     size_t inline_size = 0;
-    if (s_walk (bytes, size, descriptor, s_check_value, &inline_size, error) != GPB_OK)
+    return s_walk (bytes, size, descriptor, s_check_value, &inline_size, error);
+}
+
+static ProtobufCMessage *
+s_unpack (gpb_codec_t *self, const ProtobufCMessageDescriptor *descriptor, const char *side,
+          const zmq_msg_t *header, uint64_t *id_p, gpb_error_t *error)
+{
+    self->used = 0;
+    self->exhausted = false;
+    if (s_check (descriptor, side, header, id_p, error) != GPB_OK)
         return NULL;
     ProtobufCMessage *message =
-        protobuf_c_message_unpack (descriptor, &self->allocator, size, bytes);
+        protobuf_c_message_unpack (descriptor, &self->allocator, zmq_msg_size (header),
+                                   zmq_msg_data ((zmq_msg_t *) header));
     if (!message && self->exhausted)
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
                        "a header that takes more than %d bytes when it is unpacked", S_ARENA_SIZE);
@@ -435,6 +441,12 @@ s_has_foreign_text (const ProtobufCMessage *message)
     case GPB__V1__REPLY__BODY_HEALTH: return true;
     default: return reply->message && reply->message [0];
     }
+}
+
+gpb_status_t
+gpb_codec_check_reply (const zmq_msg_t *header, uint64_t *id_p, gpb_error_t *error)
+{
+    return s_check (&gpb__v1__reply__descriptor, "client", header, id_p, error);
 }
 
 gpb_status_t

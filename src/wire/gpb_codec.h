@@ -33,6 +33,10 @@ const Gpb__V1__Request *gpb_codec_request (gpb_codec_t *self, const zmq_msg_t *h
 const Gpb__V1__Reply *gpb_codec_reply (gpb_codec_t *self, const zmq_msg_t *header,
                                        gpb_error_t *error);
 
+//  What gpb_codec_reply checks before it unpacks, for who unpacks elsewhere, in bounded memory.
+//  *id_p as gpb_codec_request's. Any thread.
+gpb_status_t gpb_codec_check_reply (const zmq_msg_t *header, uint64_t *id_p, gpb_error_t *error);
+
 //  Packs a message into a frame, which must be initialised; its old content is closed. Strings that
 //  are not UTF-8 (a driver's, a compiler's) get '?' for each wrong byte, since a client's library
 //  refuses a whole answer for one. RESOURCE_EXHAUSTED where the header would be too large; room is

@@ -96,8 +96,23 @@ def floats(values):
     return array.array("f", values).tobytes()
 
 
+def assert_documented(self, value):
+    """Of a test case: every key of an object stands in the manual page."""
+    with open(os.path.join(SOURCE, "doc", "gpb.1.adoc"), encoding="utf-8") as file:
+        page = file.read()
+    if isinstance(value, dict):
+        for key, member in value.items():
+            self.assertIn(f"*{key}*", page)
+            assert_documented(self, member)
+    elif isinstance(value, list):
+        for member in value:
+            assert_documented(self, member)
+
+
 class Tools(unittest.TestCase):
     """Commands against one node that serves all of them."""
+
+    assert_documented = assert_documented
 
     @classmethod
     def setUpClass(cls):
@@ -137,25 +152,14 @@ class Tools(unittest.TestCase):
         for sentence in sentences:
             self.assertIn(sentence, done.stderr.decode())
 
-    def assert_documented(self, value):
-        """Every key of an object stands in the manual page."""
-        with open(os.path.join(SOURCE, "doc", "gpb.1.adoc"), encoding="utf-8") as file:
-            page = file.read()
-        if isinstance(value, dict):
-            for key, member in value.items():
-                self.assertIn(f"*{key}*", page)
-                self.assert_documented(member)
-        elif isinstance(value, list):
-            for member in value:
-                self.assert_documented(member)
-
     def assert_device(self, device):
         for key in ("index", "total_memory", "available_memory", "queue_depth", "in_flight",
+                    "queue_size", "bound_depth",
                     "processed", "failed", "compute_units", "max_work_group_size"):
             self.assertIsInstance(device[key], int, key)
         for key in ("name", "type", "backend", "vendor", "driver", "state", "reason"):
             self.assertIsInstance(device[key], str, key)
-        for key in ("latency_ns", "latency_minute_ns"):
+        for key in ("latency_ns", "latency_minute_ns", "queued_latency_ns"):
             for figure in ("count", "mean", "min", "p50", "p95", "p99", "max"):
                 self.assertIsInstance(device[key][figure], int, figure)
         self.assertIn(device["type"], ("cpu", "gpu", "accelerator"))
@@ -184,6 +188,21 @@ class Tools(unittest.TestCase):
         self.assertEqual(processed(after), processed(before) + 1)
         self.assertGreater(after["requests"], before["requests"])
         self.assertGreater(after["uptime_ns"], before["uptime_ns"])
+        for key in ("max_queue_depth", "queue_size", "max_queue_size", "exhausted", "expired",
+                    "cancelled", "aged", "rerun"):
+            self.assertIsInstance(after[key], int, key)
+        self.assertIn(len(after["waiting"]), (0, 7))
+        self.assertEqual([pool["device"] for pool in after["pools"]],
+                         [device["index"] for device in after["devices"]])
+        for pool in after["pools"]:
+            for key in ("live", "in_use", "requested", "kept", "held", "limit", "high_water",
+                        "rents", "releases", "hits", "misses", "trims", "blocks_kept",
+                        "largest_free", "launch_in_use", "launch_kept", "launch_held",
+                        "launch_hits", "launch_misses", "reservations", "reserved"):
+                self.assertIsInstance(pool[key], int, key)
+            for key in ("internal_fragmentation", "external_fragmentation"):
+                self.assertIsInstance(pool[key], float, key)
+            self.assertIsInstance(pool["kept_by_class"], list)
         busy = [device for device in after["devices"] if device["processed"]][0]
         for key in ("latency_ns", "latency_minute_ns"):
             latency = busy[key]
@@ -261,6 +280,12 @@ class Tools(unittest.TestCase):
         table = self.add("--repeat", "5").stdout.decode()
         self.assertRegex(table, r"COUNT +MEAN +MIN +P50 +P95 +P99 +MAX\n +5 ")
 
+    def test_a_run_has_a_priority_and_may_run_again(self):
+        for words in (("--priority", "-3"), ("--priority=3", "--idempotent")):
+            done = self.add(*words, target="prior")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(self.read("prior"), floats(3 * index for index in range(self.count)))
+
     def test_streams_are_read_and_written(self):
         done = self.node.gpb("run", "vector_add", "in:-", "in:" + self.path("b"), "out:-",
                              f"i32:{self.count}", input=self.read("a"))
@@ -299,7 +324,8 @@ class Tools(unittest.TestCase):
         for words in ((), ("fly",), ("devices", "--wings"), ("ping", "--count", "0"), ("run",),
                       ("run", "vector_add", "i32:x"), ("run", "vector_add", "what"),
                       ("run", "vector_add", "in:-", "in:-", "out:c", "i32:1"),
-                      ("devices", "--device", "0")):
+                      ("devices", "--device", "0"), ("reserve",), ("top", "--interval", "1"),
+                      ("run", "vector_add", "--priority", "4")):
             self.assert_refused(self.node.gpb(*words), 2, "gpb: ", "gpb --help")
         for words in (("--bind",), ("--wings",), ("--set", "streams"), ("--set", "streams=99"),
                       ("--set", "straems=4"), ("more",)):
