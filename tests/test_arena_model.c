@@ -13,6 +13,14 @@
 #define LIVE_MAX 3000
 #define LOOK_EVERY 500    //  operations between two looks at all maps
 
+//  Check writes a line to its parent for every assertion of its own: millions of them are for this
+//  one, which writes only where it does not hold.
+#define HOLDS(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            ck_abort_msg ("does not hold: %s", #condition);                                        \
+    } while (0)
+
 typedef struct {
     gpb_allocation_t allocation;
     uint64_t stamp;
@@ -57,24 +65,24 @@ s_stamp (const s_live_t *live, bool write)
         if (write)
             memcpy (ends [end], &live->stamp, sizeof live->stamp);
         else
-            ck_assert_mem_eq (ends [end], &live->stamp, sizeof live->stamp);
+            HOLDS (memcmp (ends [end], &live->stamp, sizeof live->stamp) == 0);
 }
 
 static void
 s_check_place (const gpb_allocation_t *allocation, uint64_t size)
 {
     gpb_memory_t *memory = allocation->memory;
-    ck_assert_uint_eq (allocation->requested, size);
-    ck_assert_uint_ge (allocation->size, size);
-    ck_assert_uint_eq (allocation->offset % GPB_MEMORY_ALIGNMENT, 0);
-    ck_assert_uint_eq (allocation->size % GPB_MEMORY_ALIGNMENT, 0);
-    ck_assert_uint_le (allocation->offset + allocation->size, memory->size);
-    ck_assert_ptr_eq (allocation->address, memory->data + allocation->offset);
+    HOLDS (allocation->requested == size);
+    HOLDS (allocation->size >= size);
+    HOLDS (allocation->offset % GPB_MEMORY_ALIGNMENT == 0);
+    HOLDS (allocation->size % GPB_MEMORY_ALIGNMENT == 0);
+    HOLDS (allocation->offset + allocation->size <= memory->size);
+    HOLDS (allocation->address == memory->data + allocation->offset);
     size_t first = allocation->offset / GPB_MEMORY_ALIGNMENT;
     size_t count = allocation->size / GPB_MEMORY_ALIGNMENT;
     //  Nobody else has any of it, and it is fresh where some of it was given to nobody before.
-    ck_assert_ptr_null (memchr (memory->used + first, 1, count));
-    ck_assert_int_eq (allocation->fresh, memchr (memory->touched + first, 0, count) != NULL);
+    HOLDS (!memchr (memory->used + first, 1, count));
+    HOLDS (allocation->fresh == (memchr (memory->touched + first, 0, count) != NULL));
     memset (memory->used + first, 1, count);
     memset (memory->touched + first, 1, count);
 }
@@ -87,9 +95,9 @@ s_allocate (s_model_t *model)
     gpb_status_t status = model->arena->allocate (model->arena, size, &live->allocation, &error);
     if (status != GPB_OK) {
         //  It has asked for more, and asked again where it could.
-        ck_assert_int_eq (status, GPB_RESOURCE_EXHAUSTED);
-        ck_assert_uint_gt (model->book.refusals, refusals);
-        ck_assert_ptr_null (live->allocation.memory);
+        HOLDS (status == GPB_RESOURCE_EXHAUSTED);
+        HOLDS (model->book.refusals > refusals);
+        HOLDS (!live->allocation.memory);
         return;
     }
     s_check_place (&live->allocation, size);
@@ -109,12 +117,12 @@ s_deallocate (s_model_t *model)
     s_stamp (&live, false);
     size_t first = live.allocation.offset / GPB_MEMORY_ALIGNMENT;
     size_t count = live.allocation.size / GPB_MEMORY_ALIGNMENT;
-    ck_assert_ptr_null (memchr (live.allocation.memory->used + first, 0, count));
+    HOLDS (!memchr (live.allocation.memory->used + first, 0, count));
     memset (live.allocation.memory->used + first, 0, count);
     model->in_use -= live.allocation.size;
     model->requested -= live.allocation.requested;
     model->arena->deallocate (model->arena, &live.allocation);
-    ck_assert_ptr_null (live.allocation.memory);
+    HOLDS (!live.allocation.memory);
     model->live [index] = model->live [--model->live_count];
 }
 
@@ -206,7 +214,7 @@ s_run (uint64_t seed, uint64_t operations, uint64_t limit, uint64_t keep_size)
     while (model->live_count > 0)
         s_deallocate (model);
     s_look (model);
-    ck_assert_uint_le (model->book.used, keep_size > model->book.used ? limit : keep_size);
+    ck_assert_uint_le (model->book.used, keep_size);
     model->arena->trim (model->arena, 0);
     ck_assert_uint_eq (model->book.used, 0);
     s_look (model);
