@@ -93,7 +93,7 @@ START_TEST (test_a_job_is_found_by_its_owner_and_id_until_it_is_answered)
     ck_assert_ptr_eq (gpb_jobs_find (s_jobs, &behind, 5), one_behind);
     ck_assert_ptr_null (gpb_jobs_find (s_jobs, &other, 5));
     ck_assert_ptr_null (gpb_jobs_find (s_jobs, &owner, 6));
-    job->answered = true;
+    gpb_jobs_answered (s_jobs, job);
     ck_assert_ptr_null (gpb_jobs_find (s_jobs, &owner, 5));
     gpb_jobs_free (s_jobs, &s_shop, one_behind);
     ck_assert_ptr_null (gpb_jobs_find (s_jobs, &behind, 5));
@@ -108,7 +108,7 @@ START_TEST (test_the_earliest_deadline_of_what_is_not_answered_comes_first)
     gpb_job_t *late = s_take (0, 0, 1, 300), *early = s_take (0, 0, 2, 100);
     gpb_job_t *middle = s_take (0, 0, 3, 200);
     ck_assert_ptr_eq (gpb_jobs_earliest (s_jobs), early);
-    early->answered = true;
+    gpb_jobs_answered (s_jobs, early);
     ck_assert_ptr_eq (gpb_jobs_earliest (s_jobs), middle);
     gpb_jobs_free (s_jobs, &s_shop, middle);
     ck_assert_ptr_eq (gpb_jobs_earliest (s_jobs), late);

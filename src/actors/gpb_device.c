@@ -73,7 +73,7 @@ s_job_answer_early (self_t *self, gpb_job_t *job, const gpb_error_t *error)
     }
     message.envelope_count = job->message.envelope_count;
     gpb_service_refuse (self->service, job->connection, &message, job->id, error);
-    job->answered = true;
+    gpb_jobs_answered (self->jobs, job);
     gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
     gpb_rentals_forget (self->rentals, ticket);
 }
@@ -626,13 +626,13 @@ s_check_deadlines (self_t *self)
 {
     uint64_t now_ns = gpb_clock_ns ();
     gpb_job_t *job;
-    while ((job = gpb_jobs_earliest (self->jobs)) && job->deadline_ns <= now_ns) {
+    while ((job = gpb_jobs_earliest (self->jobs)) && job->deadline.key <= now_ns) {
         gpb_error_t error;
         gpb_error_set (&error, GPB_DEADLINE_EXCEEDED,
                        "the request's time was up while the device worked on it");
         s_job_answer_early (self, job, &error);
     }
-    return job ? s_wait_ms (now_ns, job->deadline_ns) : -1;
+    return job ? s_wait_ms (now_ns, job->deadline.key) : -1;
 }
 
 static int

@@ -16,6 +16,7 @@
 #define GPB_JOB_H_INCLUDED
 
 #include "gpb_blocks.h"
+#include "gpb_heap.h"
 #include "gpb_programs.h"
 #include "gpb_rentals.h"
 
@@ -46,7 +47,8 @@ typedef struct gpb_job {
     gpb_connection_t *connection;    //  NULL: the client is gone
     gpb_owner_t owner;
     uint64_t id;
-    uint64_t received_ns, deadline_ns;
+    uint64_t received_ns;
+    gpb_heap_node_t deadline;    //  gpb_jobs_t's; key: gpb_clock_ns () by which it is answered
     Gpb__V1__Request__BodyCase kind;
     bool inline_results;
     bool answered;    //  CANCELLED or DEADLINE_EXCEEDED was sent: what comes is dropped

@@ -1,8 +1,8 @@
 //  gpb_jobs - the jobs of one device: which places are taken, and what is on which stream
 //
-//  There are few places, so what is looked for is looked for among all of them: that costs less
-//  than keeping tables. Streams are in order, so only the first job of each is ever asked whether
-//  it is done.
+//  There are few places, so what is rarely looked for is looked for among all of them; what every
+//  round looks for, the next deadline, is in a heap. Streams are in order, so only the first job of
+//  each is ever asked whether it is done.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -21,7 +21,8 @@ struct _gpb_jobs_t {
     size_t free_count;
     s_stream_t *streams;
     unsigned streams_count;
-    size_t unannounced;    //  jobs on streams that no notification will come for
+    gpb_heap_t deadlines;    //  of the jobs that are not answered
+    size_t unannounced;      //  jobs on streams that no notification will come for
 };
 
 static bool
@@ -45,7 +46,9 @@ gpb_jobs_new (unsigned streams, gpb_error_t *error)
     gpb_jobs_t *self = gpb_alloc (1, sizeof *self);
     if (self)
         self->streams = gpb_alloc (streams, sizeof *self->streams);
-    if (!self || !self->streams) {
+    //  With room for all, so that taking a place never fails.
+    if (!self || !self->streams || !gpb_heap_reserve (&self->deadlines, GPB_JOBS_MAX)) {
+        gpb_free (self ? self->streams : NULL);
         gpb_free (self);
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a device's jobs");
         return NULL;
@@ -69,6 +72,7 @@ gpb_jobs_destroy (gpb_jobs_t **self_p, const gpb_workshop_t *shop)
     for (uint32_t number = 0; number < GPB_JOBS_MAX; number++)
         if (s_is_taken (&self->jobs [number]))
             gpb_jobs_free (self, shop, &self->jobs [number]);
+    gpb_heap_clear (&self->deadlines);
     gpb_free (self->streams);
     gpb_free (self);
 }
@@ -90,7 +94,8 @@ gpb_jobs_take (gpb_jobs_t *self, gpb_call_t *call)
     job->owner = call->owner;
     job->id = call->request->id;
     job->received_ns = call->received_ns;
-    job->deadline_ns = call->deadline_ns;
+    job->deadline.key = call->deadline_ns;
+    gpb_heap_add (&self->deadlines, &job->deadline);
     job->kind = call->request->body_case;
     job->inline_results = false;
     job->answered = false;
@@ -107,9 +112,17 @@ gpb_jobs_free (gpb_jobs_t *self, const gpb_workshop_t *shop, gpb_job_t *job)
     gpb_job_release (job, shop);
     gpb_job_drop_results (job);
     gpb_message_clear (&job->message);
+    gpb_heap_remove (&self->deadlines, &job->deadline);
     job->connection = NULL;
     job->generation++;
     s_put_free (self, job);
+}
+
+void
+gpb_jobs_answered (gpb_jobs_t *self, gpb_job_t *job)
+{
+    job->answered = true;
+    gpb_heap_remove (&self->deadlines, &job->deadline);
 }
 
 unsigned
@@ -193,14 +206,8 @@ gpb_jobs_find (gpb_jobs_t *self, const gpb_owner_t *owner, uint64_t id)
 gpb_job_t *
 gpb_jobs_earliest (gpb_jobs_t *self)
 {
-    gpb_job_t *earliest = NULL;
-    for (uint32_t number = 0; self->free_count < GPB_JOBS_MAX && number < GPB_JOBS_MAX; number++) {
-        gpb_job_t *job = &self->jobs [number];
-        if (s_is_taken (job) && !job->answered
-            && (!earliest || job->deadline_ns < earliest->deadline_ns))
-            earliest = job;
-    }
-    return earliest;
+    gpb_heap_node_t *node = gpb_heap_first (&self->deadlines);
+    return node ? (gpb_job_t *) ((char *) node - offsetof (gpb_job_t, deadline)) : NULL;
 }
 
 void
@@ -210,7 +217,7 @@ gpb_jobs_orphan (gpb_jobs_t *self, uint64_t connection)
         gpb_job_t *job = &self->jobs [number];
         if (s_is_taken (job) && job->owner.connection == connection) {
             job->connection = NULL;
-            job->answered = true;
+            gpb_jobs_answered (self, job);
         }
     }
 }

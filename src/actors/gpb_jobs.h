@@ -53,6 +53,9 @@ gpb_job_t *gpb_jobs_at (gpb_jobs_t *self, uint32_t number, uint32_t generation);
 //  The unanswered job of an owner with this id, or NULL.
 gpb_job_t *gpb_jobs_find (gpb_jobs_t *self, const gpb_owner_t *owner, uint64_t id);
 
+//  The job has been answered: it has no deadline any more.
+void gpb_jobs_answered (gpb_jobs_t *self, gpb_job_t *job);
+
 //  The unanswered job whose deadline is the earliest, or NULL.
 gpb_job_t *gpb_jobs_earliest (gpb_jobs_t *self);
 

@@ -118,8 +118,8 @@ static s_flow_t *
 s_room (gpb_queue_t *self, gpb_tenant_t *tenant, unsigned level)
 {
     s_flow_t *flow = s_flow_for (self, tenant, level);
-    return flow && gpb_heap_reserve (&flow->entries)
-                   && gpb_heap_reserve (&self->levels [level].flows)
+    return flow && gpb_heap_reserve (&flow->entries, 1)
+                   && gpb_heap_reserve (&self->levels [level].flows, 1)
                ? flow
                : NULL;
 }

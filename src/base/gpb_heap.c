@@ -55,11 +55,13 @@ s_sink (gpb_heap_t *self, size_t index)
 }
 
 bool
-gpb_heap_reserve (gpb_heap_t *self)
+gpb_heap_reserve (gpb_heap_t *self, size_t more)
 {
-    if (self->count < self->capacity)
+    size_t capacity = self->capacity ? self->capacity : FIRST_CAPACITY;
+    while (capacity < self->count + more)
+        capacity *= 2;
+    if (capacity == self->capacity)
         return true;
-    size_t capacity = self->capacity ? 2 * self->capacity : FIRST_CAPACITY;
     void *nodes = gpb_realloc (self->nodes, capacity, sizeof (gpb_heap_node_t *));
     if (!nodes)
         return false;
@@ -71,7 +73,7 @@ gpb_heap_reserve (gpb_heap_t *self)
 bool
 gpb_heap_add (gpb_heap_t *self, gpb_heap_node_t *node)
 {
-    if (!gpb_heap_reserve (self))
+    if (!gpb_heap_reserve (self, 1))
         return false;
     s_place (self, self->count++, node);
     s_rise (self, self->count - 1);

@@ -29,8 +29,8 @@ typedef struct {
 //  Adds a node that is in no heap; key and tie are set by the caller. False when memory runs out.
 bool gpb_heap_add (gpb_heap_t *self, gpb_heap_node_t *node);
 
-//  Makes room for one more node, so that adding it cannot fail. False when memory runs out.
-bool gpb_heap_reserve (gpb_heap_t *self);
+//  Makes room for so many more nodes, so that adding them cannot fail. False when memory runs out.
+bool gpb_heap_reserve (gpb_heap_t *self, size_t more);
 
 //  Takes a node out, if it is in.
 void gpb_heap_remove (gpb_heap_t *self, gpb_heap_node_t *node);
