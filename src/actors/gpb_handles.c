@@ -143,9 +143,8 @@ s_slot_new (gpb_handles_t *self, gpb_error_t *error)
 {
     if (self->slots_count == self->capacity) {
         uint32_t capacity = self->capacity ? 2 * self->capacity : SLOTS_FIRST;
-        s_slot_t *slots = capacity <= SLOTS_MAX
-                              ? gpb_realloc (self->slots, capacity, sizeof *self->slots)
-                              : NULL;
+        s_slot_t *slots =
+            capacity <= SLOTS_MAX ? gpb_realloc (self->slots, capacity, sizeof *self->slots) : NULL;
         if (!slots) {
             gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for one more handle");
             return NO_SLOT;
