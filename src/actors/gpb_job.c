@@ -96,6 +96,13 @@ s_check_range (const gpb_rental_t *rental, uint64_t offset, uint64_t size, gpb_e
     return GPB_OK;
 }
 
+//  A byte of a rented buffer, counted from the buffer's own first one, as a place.
+static gpb_place_t
+s_rental_place (const gpb_rental_t *rental, uint64_t offset)
+{
+    return (gpb_place_t){ .memory = rental->lease.memory, .offset = rental->lease.offset + offset };
+}
+
 //  Counts it as used by this job, until gpb_job_release.
 static void
 s_hold_rental (gpb_job_t *self, gpb_rental_t *rental)
@@ -266,13 +273,16 @@ s_bind (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argument *ar
     bound->kind = GPB_ARGUMENT_MEMORY;
     if (value->kind == GPB_VALUE_BUFFER) {
         status = s_check_access (piece->rental, parameter, error);
-        bound->memory = piece->rental->lease.memory;
-        bound->offset = argument->buffer->offset;
-        if (status == GPB_OK && bound->offset % parameter->alignment != 0)
+        gpb_place_t place = s_rental_place (piece->rental, argument->buffer->offset);
+        bound->memory = place.memory;
+        bound->offset = place.offset;
+        //  The buffer itself is aligned to GPB_MEMORY_ALIGNMENT, and no parameter wants more.
+        if (status == GPB_OK && argument->buffer->offset % parameter->alignment != 0)
             status = gpb_error_set (error, GPB_INVALID_ARGUMENT,
                                     "parameter %s begins at offset %" PRIu64
                                     ": expected a multiple of its alignment, %" PRIu32,
-                                    parameter->name, bound->offset, parameter->alignment);
+                                    parameter->name, argument->buffer->offset,
+                                    parameter->alignment);
         return status;
     }
     if (size > 0 && value->kind == GPB_VALUE_PAYLOAD)
@@ -352,10 +362,12 @@ s_enqueue_nothing (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_progra
         if (gpb_kernel_parameter (program->kernel, index)->direction != GPB_OUT
             || plan->sizes [index] == 0)
             continue;
-        if (piece->rental)
-            status = s_zero (self, shop, piece->rental->lease.memory,
-                             request->arguments [index]->buffer->offset, plan->sizes [index],
+        if (piece->rental) {
+            gpb_place_t place =
+                s_rental_place (piece->rental, request->arguments [index]->buffer->offset);
+            status = s_zero (self, shop, place.memory, place.offset, plan->sizes [index],
                              GPB_NOTIFY, error);
+        }
         else
             memset ((piece->staging ? piece->staging : piece->block)->address, 0,
                     plan->sizes [index]);
@@ -538,7 +550,7 @@ gpb_job_read (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Reques
     status = s_take (&result->block, shop, kind, result->size, error);
     if (status == GPB_OK) {
         gpb_place_t target = { .memory = result->block->memory };
-        gpb_place_t source = { .memory = rental->lease.memory, .offset = request->offset };
+        gpb_place_t source = s_rental_place (rental, request->offset);
         status = s_copy (self, shop, GPB_COMMAND_COPY_OUT, &target, &source, result->size,
                          GPB_NOTIFY, error);
     }
@@ -583,7 +595,7 @@ gpb_job_write (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Reque
         return GPB_OK;
 
     s_hold_rental (self, rental);
-    gpb_place_t target = { .memory = rental->lease.memory, .offset = request->offset };
+    gpb_place_t target = s_rental_place (rental, request->offset);
     gpb_place_t source = { .address = data };
     //  What stands in the header is gone with the next request, and a copy engine is fastest from
     //  pinned memory.
@@ -627,10 +639,8 @@ gpb_job_copy (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Reques
         return GPB_OK;
     s_hold_rental (self, source_rental);
     s_hold_rental (self, target_rental);
-    gpb_place_t target = { .memory = target_rental->lease.memory,
-                           .offset = request->target_offset };
-    gpb_place_t source = { .memory = source_rental->lease.memory,
-                           .offset = request->source_offset };
+    gpb_place_t target = s_rental_place (target_rental, request->target_offset);
+    gpb_place_t source = s_rental_place (source_rental, request->source_offset);
     status = s_copy (self, shop, GPB_COMMAND_COMPUTE, &target, &source, request->size, GPB_NOTIFY,
                      error);
     return status == GPB_OK ? status : s_break_off (self, shop, error);
