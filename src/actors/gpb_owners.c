@@ -150,3 +150,9 @@ gpb_owners_first (gpb_owners_t *self, const gpb_owner_t *owner)
     }
     return entry ? entry->first : NULL;
 }
+
+gpb_owned_t *
+gpb_owners_any (gpb_owners_t *self)
+{
+    return self->first ? self->first->first : NULL;
+}

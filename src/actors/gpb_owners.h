@@ -51,4 +51,7 @@ gpb_owner_figures_t gpb_owners_figures (const gpb_owners_t *self, const gpb_owne
 //  NULL.
 gpb_owned_t *gpb_owners_first (gpb_owners_t *self, const gpb_owner_t *owner);
 
+//  Something that anyone has; NULL: nothing.
+gpb_owned_t *gpb_owners_any (gpb_owners_t *self);
+
 #endif
