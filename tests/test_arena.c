@@ -229,6 +229,7 @@ START_TEST (test_chunks_of_lower_numbers_are_used_first_and_the_others_drain)
     for (int round = 0; round < 2; round++) {
         s_deallocate (round ? &one : &other);
         s_deallocate (round ? &other : &one);
+        s_figures ();    //  nothing is parked any more
         one = s_allocate (2 * MEBI);
         ck_assert_ptr_eq (one.memory, first);
         other = s_allocate (2 * MEBI);

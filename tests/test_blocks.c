@@ -1,5 +1,5 @@
-//  Tests of gpb_blocks: sizes go up in classes, what comes back from any thread is used again, and
-//  blocks that are out outlive their device.
+//  Tests of gpb_blocks: blocks are parts of chunks, what comes back from any thread is used again,
+//  and blocks that are out outlive their device.
 
 #include "gpb_alloc.h"
 #include "gpb_blocks.h"
@@ -9,6 +9,8 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CHUNK_SIZE (2ULL << 20)    //  an arena's smallest
 
 static gpb_error_t error;
 static gpb_shared_context_t *s_shared;
@@ -46,18 +48,15 @@ s_figures (void)
     return figures;
 }
 
-START_TEST (test_a_block_is_at_most_a_quarter_larger_than_asked)
+START_TEST (test_a_block_has_hardly_more_than_was_asked)
 {
     s_open (1 << 20);
-    static const uint64_t sizes [] = { 1,    4095, 4096,  4097,  5120,  5121,    8191,   8192,
-                                       8193, 9999, 10240, 65536, 65537, 1000000, 1048577 };
+    static const uint64_t sizes [] = { 1, 128, 129, 4095, 4096, 9999, 65537, 1000000, 5000000 };
     for (size_t index = 0; index < sizeof sizes / sizeof sizes [0]; index++) {
         gpb_block_t *block = s_take (GPB_MEMORY_MAPPED, sizes [index]);
         ck_assert_uint_ge (block->size, sizes [index]);
-        if (sizes [index] <= 4096)
-            ck_assert_uint_eq (block->size, 4096);
-        else
-            ck_assert_uint_le (block->size, sizes [index] + sizes [index] / 4);
+        ck_assert_uint_lt (block->size, sizes [index] + GPB_MEMORY_ALIGNMENT);
+        ck_assert_uint_eq (block->offset % s_shared->info.memory_alignment, 0);
         //  All of it is there.
         memset (block->address, 1, block->size);
         gpb_blocks_give (&block);
@@ -71,27 +70,45 @@ START_TEST (test_a_block_is_at_most_a_quarter_larger_than_asked)
 }
 END_TEST
 
-START_TEST (test_what_came_back_serves_the_next_of_its_class)
+START_TEST (test_the_same_requests_get_the_same_memory_again)
 {
-    s_open (1 << 20);
+    s_open (UINT64_MAX);
+    void *addresses [3];
+    for (int round = 0; round < 4; round++) {
+        gpb_block_t *blocks [3];
+        for (int index = 0; index < 3; index++) {
+            blocks [index] = s_take (GPB_MEMORY_MAPPED, 4000000);
+            if (round == 0)
+                addresses [index] = blocks [index]->address;
+            bool known = false;
+            for (int other = 0; other < 3; other++)
+                known = known || addresses [other] == blocks [index]->address;
+            ck_assert (known);
+        }
+        for (int index = 0; index < 3; index++)
+            gpb_blocks_give (&blocks [index]);
+    }
+    ck_assert_uint_eq (s_figures ().misses, 3);
+    ck_assert_uint_eq (s_figures ().hits, 9);
+    s_close ();
+}
+END_TEST
+
+START_TEST (test_blocks_of_one_kind_share_a_chunk_and_another_kind_has_its_own)
+{
+    s_open (UINT64_MAX);
     gpb_block_t *one = s_take (GPB_MEMORY_MAPPED, 8000), *other = s_take (GPB_MEMORY_MAPPED, 8000);
-    ck_assert_ptr_ne (one->address, other->address);
-    void *address = one->address;
-    gpb_blocks_give (&one);
-    ck_assert_uint_eq (s_figures ().in_use, 8192);
-    ck_assert_uint_eq (s_figures ().kept, 8192);
-    //  Another kind, and another class, are not served by it.
-    gpb_block_t *host = s_take (GPB_MEMORY_HOST, 8000), *larger = s_take (GPB_MEMORY_MAPPED, 8193);
-    ck_assert_uint_eq (s_figures ().hits, 0);
-    one = s_take (GPB_MEMORY_MAPPED, 7169);
-    ck_assert_ptr_eq (one->address, address);
+    gpb_block_t *host = s_take (GPB_MEMORY_HOST, 8000);
+    ck_assert_ptr_eq (one->memory, other->memory);
+    ck_assert_ptr_ne (one->memory, host->memory);
+    ck_assert_uint_eq (other->offset, 8064);
+    ck_assert_ptr_eq (other->address, (char *) one->address + 8064);
+    ck_assert_uint_eq (s_figures ().in_use, 3 * 8064);
     ck_assert_uint_eq (s_figures ().hits, 1);
-    ck_assert_uint_eq (s_figures ().misses, 4);
-    ck_assert_uint_eq (s_figures ().kept, 0);
+    ck_assert_uint_eq (s_figures ().misses, 2);
     gpb_blocks_give (&one);
     gpb_blocks_give (&other);
     gpb_blocks_give (&host);
-    gpb_blocks_give (&larger);
     ck_assert_uint_eq (s_figures ().in_use, 0);
     s_close ();
 }
@@ -99,15 +116,15 @@ END_TEST
 
 START_TEST (test_only_the_devices_own_memory_counts_as_its)
 {
-    s_open (1 << 20);
+    s_open (UINT64_MAX);
     gpb_block_t *device = s_take (GPB_MEMORY_DEVICE, 4096), *host = s_take (GPB_MEMORY_HOST, 8192);
     ck_assert_ptr_null (device->address);
     ck_assert_uint_eq (s_figures ().in_use, 12288);
     ck_assert_uint_eq (s_figures ().device_in_use, 4096);
     gpb_blocks_give (&device);
     gpb_blocks_give (&host);
-    ck_assert_uint_eq (s_figures ().kept, 12288);
-    ck_assert_uint_eq (s_figures ().device_kept, 4096);
+    ck_assert_uint_eq (s_figures ().kept, 2 * CHUNK_SIZE);
+    ck_assert_uint_eq (s_figures ().device_kept, CHUNK_SIZE);
     ck_assert_uint_eq (s_figures ().device_in_use, 0);
     gpb_blocks_trim (s_blocks);
     ck_assert_uint_eq (s_figures ().kept, 0);
@@ -126,16 +143,20 @@ s_free_size (void)
 
 START_TEST (test_no_more_is_kept_than_may_be)
 {
-    s_open (20000);
+    s_open (5 * CHUNK_SIZE);
     const uint64_t baseline = s_free_size ();
-    gpb_block_t *blocks [4];
+    gpb_block_t *blocks [4], *host = s_take (GPB_MEMORY_HOST, 2 * CHUNK_SIZE);
     for (int index = 0; index < 4; index++)
-        blocks [index] = s_take (GPB_MEMORY_DEVICE, 8192);
+        blocks [index] = s_take (GPB_MEMORY_DEVICE, CHUNK_SIZE);
     for (int index = 0; index < 4; index++)
         gpb_blocks_give (&blocks [index]);
-    ck_assert_uint_eq (s_figures ().kept, 16384);
-    ck_assert_uint_eq (s_free_size (), baseline - 16384);
+    ck_assert_uint_eq (s_figures ().kept, 4 * CHUNK_SIZE);
+    ck_assert_uint_eq (s_free_size (), baseline - 4 * CHUNK_SIZE);
+    //  All kinds together.
+    gpb_blocks_give (&host);
+    ck_assert_uint_eq (s_figures ().kept, 5 * CHUNK_SIZE);
     gpb_blocks_trim (s_blocks);
+    ck_assert_uint_eq (s_figures ().kept, 0);
     ck_assert_uint_eq (s_free_size (), baseline);
     s_close ();
 }
@@ -263,8 +284,9 @@ START_TEST (test_memory_that_runs_out_is_said_and_nothing_leaks)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_blocks", 20, test_a_block_is_at_most_a_quarter_larger_than_asked,
-               test_what_came_back_serves_the_next_of_its_class,
+GPB_TEST_MAIN ("gpb_blocks", 20, test_a_block_has_hardly_more_than_was_asked,
+               test_the_same_requests_get_the_same_memory_again,
+               test_blocks_of_one_kind_share_a_chunk_and_another_kind_has_its_own,
                test_only_the_devices_own_memory_counts_as_its, test_no_more_is_kept_than_may_be,
                test_what_is_kept_goes_back_before_memory_is_said_to_be_out,
                test_a_block_outlives_its_owner_and_its_device, test_any_thread_gives_blocks_back,

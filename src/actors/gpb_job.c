@@ -249,6 +249,12 @@ s_is_in_place (const gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1_
     return (uintptr_t) zmq_msg_data ((zmq_msg_t *) frame) % parameter->alignment == 0;
 }
 
+static gpb_place_t
+s_place (const gpb_block_t *block)
+{
+    return (gpb_place_t){ .memory = block->memory, .offset = block->offset };
+}
+
 //  A payload becomes memory of the device: in place, or copied once.
 static gpb_status_t
 s_bind_payload (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argument *argument,
@@ -317,7 +323,13 @@ s_bind (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argument *ar
         status = s_bind_payload (self, shop, argument, parameter, size, piece, error);
     else if (size > 0)
         status = s_bind_output (shop, size, piece, error);
-    bound->memory = piece->wrapped ? piece->wrapped : piece->block ? piece->block->memory : NULL;
+    if (piece->wrapped)
+        bound->memory = piece->wrapped;
+    else if (piece->block) {
+        bound->memory = piece->block->memory;
+        bound->offset = piece->block->offset;
+        bound->size = piece->block->size;
+    }
     return status;
 }
 
@@ -354,8 +366,8 @@ s_enqueue (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *pro
         if (parameter->direction != GPB_IN)
             outs [outs_count++] = index;
         if (parameter->direction != GPB_OUT) {
-            gpb_place_t target = { .memory = piece->block->memory };
-            gpb_place_t source = { .memory = piece->staging->memory };
+            gpb_place_t target = s_place (piece->block);
+            gpb_place_t source = s_place (piece->staging);
             status = s_copy (self, shop, GPB_COMMAND_COPY_IN, &target, &source, plan->sizes [index],
                              GPB_NOTIFY_NOT, error);
         }
@@ -369,8 +381,8 @@ s_enqueue (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *pro
     }
     for (size_t out = 0; status == GPB_OK && out < outs_count; out++) {
         gpb_piece_t *piece = &self->pieces [outs [out]];
-        gpb_place_t target = { .memory = piece->staging->memory };
-        gpb_place_t source = { .memory = piece->block->memory };
+        gpb_place_t target = s_place (piece->staging);
+        gpb_place_t source = s_place (piece->block);
         status =
             s_copy (self, shop, GPB_COMMAND_COPY_OUT, &target, &source, plan->sizes [outs [out]],
                     out + 1 == outs_count ? GPB_NOTIFY : GPB_NOTIFY_NOT, error);
@@ -598,7 +610,7 @@ gpb_job_read (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Reques
         shop->shared->info.shares_host_memory ? GPB_MEMORY_MAPPED : GPB_MEMORY_HOST;
     status = s_take (&result->block, shop, kind, result->size, error);
     if (status == GPB_OK) {
-        gpb_place_t target = { .memory = result->block->memory };
+        gpb_place_t target = s_place (result->block);
         gpb_place_t source = s_rental_place (rental, request->offset);
         status = s_copy (self, shop, GPB_COMMAND_COPY_OUT, &target, &source, result->size,
                          GPB_NOTIFY, error);
@@ -654,7 +666,7 @@ gpb_job_write (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Reque
         if (status == GPB_OK) {
             memcpy (piece->staging->address, data, size);
             self->host_copied += size;
-            source = (gpb_place_t){ .memory = piece->staging->memory };
+            source = s_place (piece->staging);
         }
     }
     if (status == GPB_OK)

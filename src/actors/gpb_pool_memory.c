@@ -73,7 +73,8 @@ static gpb_status_t
 s_store_open (gpb_pool_memory_t *self, s_store_t *store, gpb_memory_kind_t kind, gpb_error_t *error)
 {
     const gpb_shared_context_t *shared = self->shared;
-    const gpb_arena_options_t options = { .keep_size = self->keep_size,
+    const gpb_arena_options_t options = { .alignment = shared->info.memory_alignment,
+                                          .keep_size = self->keep_size,
                                           .chunk_max_size = shared->info.max_allocation };
     store->kind = kind;
     store->is_devices = kind == GPB_MEMORY_DEVICE || shared->info.shares_host_memory;

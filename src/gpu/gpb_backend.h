@@ -26,7 +26,7 @@
 #include <stdint.h>
 
 //  Counts up with every change to anything in this file; a module with another number is refused.
-#define GPB_BACKEND_ABI 1
+#define GPB_BACKEND_ABI 2
 
 //  Alignment of memory that a backend allocates, in bytes: enough for the widest vector of OpenCL C
 //  (long16), and two cache lines, so that two blocks never share one that the adjacent-line
@@ -76,9 +76,11 @@ typedef struct {
     char type [16];                      //  cpu, gpu or accelerator
     uint32_t compute_units;
     uint32_t clock_mhz;
-    uint64_t total_memory;      //  bytes
-    uint64_t max_allocation;    //  bytes of one block
-    uint64_t local_memory;      //  bytes that a work-group may have, static and dynamic together
+    uint64_t total_memory;        //  bytes
+    uint64_t max_allocation;      //  bytes of one block
+    uint64_t memory_alignment;    //  bytes, a power of two, at least GPB_MEMORY_ALIGNMENT: a part
+                                  //  of memory that starts at a multiple of it may be an argument
+    uint64_t local_memory;    //  bytes that a work-group may have, static and dynamic together
     uint64_t max_work_group_size;    //  work-items
     uint64_t max_work_item_sizes [GPB_DIMENSIONS];
     bool shares_host_memory;    //  `wrap` works, and kernels use HOST and MAPPED memory at full
@@ -156,7 +158,9 @@ typedef struct {
     } scalar;
     gpb_memory_t *memory;    //  NULL passes a null pointer
     uint64_t offset;         //  of the first byte in memory
-    uint64_t size;           //  bytes: of the scalar (1, 2, 4, 8), or of the local memory
+    uint64_t size;           //  bytes: of the scalar (1, 2, 4, 8), of the local memory, or of the
+                             //  part of memory that the kernel may use, where 0 is all from offset
+                             //  on
 } gpb_argument_t;
 
 typedef struct {

@@ -155,9 +155,6 @@ s_open (gpb_backend_t *backend, unsigned number, const gpb_open_t *open, gpb_con
         self->device = backend->devices [number].device;
         self->svm = (svm & CL_DEVICE_SVM_FINE_GRAIN_BUFFER) != 0;
         self->svm_atomics = self->svm && (svm & CL_DEVICE_SVM_ATOMICS);
-        cl_uint bits = 0;
-        clGetDeviceInfo (self->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof bits, &bits, NULL);
-        self->base_alignment = bits >= 8 ? bits / 8 : GPB_MEMORY_ALIGNMENT;
         const cl_context_properties properties [] = { CL_CONTEXT_PLATFORM,
                                                       (cl_context_properties) self->platform, 0 };
         cl_int code;

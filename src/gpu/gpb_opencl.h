@@ -49,10 +49,9 @@ struct gpb_context {
     cl_device_id device;
     cl_context context;
     gpb_device_info_t info;
-    bool svm;                   //  HOST and MAPPED memory is fine-grain SVM
-    bool svm_atomics;           //  and host and kernels may use atomics on it at the same time
-    bool profiling;             //  events have times
-    uint64_t base_alignment;    //  of a sub-buffer's origin, in bytes
+    bool svm;            //  HOST and MAPPED memory is fine-grain SVM
+    bool svm_atomics;    //  and host and kernels may use atomics on it at the same time
+    bool profiling;      //  events have times
     unsigned streams_count;
     gpb_opencl_stream_t *streams;
 };
@@ -160,6 +159,12 @@ gpb_status_t gpb_opencl_copy (gpb_context_t *self, unsigned stream, const gpb_pl
 gpb_status_t gpb_opencl_zero (gpb_context_t *self, unsigned stream, gpb_memory_t *memory,
                               uint64_t offset, uint64_t size, gpb_notify_t notify,
                               gpb_event_t **event_p, gpb_error_t *error);
+
+//  The smallest part of a buffer that the device allows as one of its own and that has the size
+//  bytes from offset on: *part_p is a reference to be released, and *start_p where they begin in
+//  it. Where that is the whole buffer, it is that.
+gpb_status_t gpb_opencl_part (const gpb_memory_t *memory, uint64_t offset, uint64_t size,
+                              cl_mem *part_p, uint64_t *start_p, gpb_error_t *error);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_opencl_program.c

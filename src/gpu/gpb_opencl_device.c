@@ -205,7 +205,7 @@ gpb_opencl_describe_device (const gpb_backend_t *self, unsigned number, gpb_devi
     READ_TEXT (CL_DRIVER_VERSION, info->driver);
     READ_TEXT (CL_DEVICE_VERSION, version);
     cl_device_type type = 0;
-    cl_uint compute_units = 0, clock_mhz = 0;
+    cl_uint compute_units = 0, clock_mhz = 0, base_bits = 0;
     cl_ulong total = 0, max_allocation = 0, local = 0;
     size_t group = 0, items [GPB_DIMENSIONS + 13] = { 0 };
     cl_bool unified = CL_FALSE, available = CL_FALSE, compiler = CL_FALSE, little = CL_FALSE;
@@ -214,6 +214,7 @@ gpb_opencl_describe_device (const gpb_backend_t *self, unsigned number, gpb_devi
     READ (CL_DEVICE_MAX_CLOCK_FREQUENCY, clock_mhz);
     READ (CL_DEVICE_GLOBAL_MEM_SIZE, total);
     READ (CL_DEVICE_MAX_MEM_ALLOC_SIZE, max_allocation);
+    READ (CL_DEVICE_MEM_BASE_ADDR_ALIGN, base_bits);
     READ (CL_DEVICE_LOCAL_MEM_SIZE, local);
     READ (CL_DEVICE_MAX_WORK_GROUP_SIZE, group);
     READ (CL_DEVICE_MAX_WORK_ITEM_SIZES, items);    //  at least three; room for more
@@ -256,6 +257,9 @@ gpb_opencl_describe_device (const gpb_backend_t *self, unsigned number, gpb_devi
     info->clock_mhz = clock_mhz;
     info->total_memory = total;
     info->max_allocation = max_allocation;
+    info->memory_alignment = GPB_MEMORY_ALIGNMENT;
+    while (info->memory_alignment < base_bits / 8)
+        info->memory_alignment *= 2;
     info->local_memory = local;
     info->max_work_group_size = group;
     for (unsigned dimension = 0; dimension < GPB_DIMENSIONS; dimension++)

@@ -151,33 +151,37 @@ s_check_argument (const gpb_context_t *self, const gpb_function_t *function, siz
                                           "reach: copy it to device memory",
                                           index, self->info.name);
     if (given == GPB_OPENCL_POINTER && argument->memory
-        && argument->offset >= argument->memory->size)
+        && (argument->offset >= argument->memory->size
+            || argument->size > argument->memory->size - argument->offset))
         return self->services->error_set (error, GPB_INVALID_ARGUMENT,
                                           "argument %zu starts %" PRIu64
-                                          " bytes into memory of %" PRIu64,
-                                          index, argument->offset, argument->memory->size);
+                                          " bytes into memory of %" PRIu64 ", and has %" PRIu64,
+                                          index, argument->offset, argument->memory->size,
+                                          argument->size);
     return GPB_OK;
 }
 
 //  A part of a buffer is a buffer of its own in OpenCL, whose origin the device wants aligned. The
-//  command keeps it; our reference goes once the launch is enqueued.
+//  command keeps it; our reference goes once the launch is enqueued. It covers what the argument
+//  says, and no more: two launches that write to overlapping buffers at the same time are
+//  undefined, though what they write is apart.
 static gpb_status_t
 s_set_part (const gpb_context_t *self, cl_kernel kernel, cl_uint index,
             const gpb_argument_t *argument, cl_mem *part_p, gpb_error_t *error)
 {
-    if (argument->offset % self->base_alignment != 0)
+    if (argument->offset % self->info.memory_alignment != 0)
         return self->services->error_set (error, GPB_INVALID_ARGUMENT,
                                           "argument %u starts at offset %" PRIu64
                                           ", and %s wants a multiple of %" PRIu64 " there",
                                           (unsigned) index, argument->offset, self->info.name,
-                                          self->base_alignment);
-    cl_buffer_region region = { argument->offset, argument->memory->size - argument->offset };
-    cl_int code;
-    *part_p = clCreateSubBuffer (argument->memory->buffer, 0, CL_BUFFER_CREATE_TYPE_REGION, &region,
-                                 &code);
-    if (!*part_p)
-        return gpb_opencl_refuse (self->services, error, code, "clCreateSubBuffer");
-    code = clSetKernelArg (kernel, index, sizeof *part_p, part_p);
+                                          self->info.memory_alignment);
+    uint64_t size = argument->size ? argument->size : argument->memory->size - argument->offset;
+    uint64_t start;
+    gpb_status_t status =
+        gpb_opencl_part (argument->memory, argument->offset, size, part_p, &start, error);
+    if (status != GPB_OK)
+        return status;
+    cl_int code = clSetKernelArg (kernel, index, sizeof *part_p, part_p);
     return code == CL_SUCCESS ? GPB_OK
                               : gpb_opencl_refuse (self->services, error, code, "clSetKernelArg");
 }
@@ -196,7 +200,7 @@ s_set_argument (const gpb_context_t *self, cl_kernel kernel, cl_uint index,
         code = clSetKernelArg (kernel, index, sizeof (cl_mem), NULL);
     else if (memory->svm)
         code = clSetKernelArgSVMPointer (kernel, index, (char *) memory->svm + argument->offset);
-    else if (argument->offset)
+    else if (argument->offset || argument->size)
         return s_set_part (self, kernel, index, argument, part_p, error);
     else
         code = clSetKernelArg (kernel, index, sizeof memory->buffer, &memory->buffer);

@@ -6,6 +6,10 @@
 //  there is no MAPPED memory (OpenCL 1.2 lets the host look only between map and unmap, and gives
 //  the address anew each time), and HOST memory serves copies alone.
 //
+//  Commands reach parts of a cl_mem by sub-buffers that cover no more than they use: one buffer
+//  holds the blocks of several jobs, and OpenCL leaves undefined what becomes of overlapping
+//  buffers that are used at the same time and written to, even where the bytes are apart.
+//
 //  Any thread; copies and zero enqueue on one stream, and never wait.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
@@ -197,7 +201,30 @@ gpb_opencl_address (gpb_memory_t *memory, void **address_p, gpb_error_t *error)
 //  ---------------------------------------------------------------------------------------------------------
 //  Copies
 
-//  The address of a place that commands reach by address, or NULL where they reach it by buffer.
+gpb_status_t
+gpb_opencl_part (const gpb_memory_t *memory, uint64_t offset, uint64_t size, cl_mem *part_p,
+                 uint64_t *start_p, gpb_error_t *error)
+{
+    const gpb_context_t *self = memory->context;
+    *start_p = offset % self->info.memory_alignment;
+    cl_buffer_region region = { offset - *start_p, size + *start_p };
+    if (region.origin == 0 && region.size == memory->size) {
+        clRetainMemObject (memory->buffer);
+        *part_p = memory->buffer;
+        return GPB_OK;
+    }
+    cl_int code;
+    *part_p = clCreateSubBuffer (memory->buffer, 0, CL_BUFFER_CREATE_TYPE_REGION, &region, &code);
+    return *part_p ? GPB_OK : gpb_opencl_refuse (self->services, error, code, "clCreateSubBuffer");
+}
+
+//  One end of a copy as commands reach it: an address, or a part of a buffer.
+typedef struct {
+    void *address;
+    cl_mem part;
+    uint64_t start;    //  of the copy in part, in bytes
+} s_end_t;
+
 static void *
 s_place_address (const gpb_place_t *place)
 {
@@ -206,6 +233,75 @@ s_place_address (const gpb_place_t *place)
         return place->address;
     char *base = memory->svm ? memory->svm : memory->staging ? memory->host : NULL;
     return base ? base + place->offset : NULL;
+}
+
+//  Two parts of one buffer that overlap are no ends of a copy, even where the bytes are apart: then
+//  both ends are in one part. Blocks start where parts may, so that it is all within one block.
+static gpb_status_t
+s_find_joint_part (const gpb_place_t *target, const gpb_place_t *source, uint64_t size, s_end_t *to,
+                   s_end_t *from, gpb_error_t *error)
+{
+    uint64_t low = target->offset < source->offset ? target->offset : source->offset;
+    uint64_t high = target->offset < source->offset ? source->offset : target->offset;
+    uint64_t start;
+    gpb_status_t status =
+        gpb_opencl_part (target->memory, low, high - low + size, &to->part, &start, error);
+    if (status != GPB_OK)
+        return status;
+    clRetainMemObject (to->part);
+    from->part = to->part;
+    to->start = start + target->offset - low;
+    from->start = start + source->offset - low;
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_find_ends (const gpb_context_t *self, const gpb_place_t *target, const gpb_place_t *source,
+             uint64_t size, s_end_t *to, s_end_t *from, gpb_error_t *error)
+{
+    to->address = s_place_address (target);
+    from->address = s_place_address (source);
+    if (to->address && from->address && !self->svm)
+        return self->services->error_set (error, GPB_UNIMPLEMENTED,
+                                          "%s copies to and from its own memory, not within the "
+                                          "host's",
+                                          self->info.name);
+    uint64_t alignment = self->info.memory_alignment;
+    if (!to->address && target->memory == source->memory
+        && target->offset / alignment * alignment < source->offset + size
+        && source->offset / alignment * alignment < target->offset + size)
+        return s_find_joint_part (target, source, size, to, from, error);
+    gpb_status_t status = GPB_OK;
+    if (!to->address)
+        status =
+            gpb_opencl_part (target->memory, target->offset, size, &to->part, &to->start, error);
+    if (!from->address && status == GPB_OK)
+        status = gpb_opencl_part (source->memory, source->offset, size, &from->part, &from->start,
+                                  error);
+    return status;
+}
+
+static cl_int
+s_enqueue_copy (cl_command_queue queue, const s_end_t *to, const s_end_t *from, uint64_t size,
+                const char **call_p, cl_event *event_p)
+{
+    if (to->part && from->part) {
+        *call_p = "clEnqueueCopyBuffer";
+        return clEnqueueCopyBuffer (queue, from->part, to->part, from->start, to->start, size, 0,
+                                    NULL, event_p);
+    }
+    if (from->part) {
+        *call_p = "clEnqueueReadBuffer";
+        return clEnqueueReadBuffer (queue, from->part, CL_FALSE, from->start, size, to->address, 0,
+                                    NULL, event_p);
+    }
+    if (to->part) {
+        *call_p = "clEnqueueWriteBuffer";
+        return clEnqueueWriteBuffer (queue, to->part, CL_FALSE, to->start, size, from->address, 0,
+                                     NULL, event_p);
+    }
+    *call_p = "clEnqueueSVMMemcpy";
+    return clEnqueueSVMMemcpy (queue, CL_FALSE, to->address, from->address, size, 0, NULL, event_p);
 }
 
 gpb_status_t
@@ -217,39 +313,24 @@ gpb_opencl_copy (gpb_context_t *self, unsigned stream, const gpb_place_t *target
     gpb_status_t status = gpb_opencl_command (self, stream, event_p, &made, error);
     if (status != GPB_OK)
         return status;
-    cl_command_queue queue = self->streams [stream].queue;
-    void *to = s_place_address (target);
-    const void *from = s_place_address (source);
-    cl_event event = NULL;
-    cl_int code;
-    const char *call;
-    if (to && from && self->svm) {
-        call = "clEnqueueSVMMemcpy";
-        code = clEnqueueSVMMemcpy (queue, CL_FALSE, to, from, size, 0, NULL, &event);
+    s_end_t to = { .part = NULL }, from = { .part = NULL };
+    status = s_find_ends (self, target, source, size, &to, &from, error);
+    if (status == GPB_OK) {
+        const char *call;
+        cl_event event = NULL;
+        cl_int code =
+            s_enqueue_copy (self->streams [stream].queue, &to, &from, size, &call, &event);
+        status =
+            gpb_opencl_enqueued (self, stream, code, call, event, notify, made, event_p, error);
     }
-    else if (to && from) {
+    else
         self->services->free (made);
-        return self->services->error_set (error, GPB_UNIMPLEMENTED,
-                                          "%s copies to and from its own memory, not within the "
-                                          "host's",
-                                          self->info.name);
-    }
-    else if (to) {
-        call = "clEnqueueReadBuffer";
-        code = clEnqueueReadBuffer (queue, source->memory->buffer, CL_FALSE, source->offset, size,
-                                    to, 0, NULL, &event);
-    }
-    else if (from) {
-        call = "clEnqueueWriteBuffer";
-        code = clEnqueueWriteBuffer (queue, target->memory->buffer, CL_FALSE, target->offset, size,
-                                     from, 0, NULL, &event);
-    }
-    else {
-        call = "clEnqueueCopyBuffer";
-        code = clEnqueueCopyBuffer (queue, source->memory->buffer, target->memory->buffer,
-                                    source->offset, target->offset, size, 0, NULL, &event);
-    }
-    return gpb_opencl_enqueued (self, stream, code, call, event, notify, made, event_p, error);
+    //  The command keeps what it uses.
+    if (to.part)
+        clReleaseMemObject (to.part);
+    if (from.part)
+        clReleaseMemObject (from.part);
+    return status;
 }
 
 //  A wide pattern is much faster than single bytes where a driver fills pattern by pattern; offset
@@ -286,9 +367,17 @@ gpb_opencl_zero (gpb_context_t *self, unsigned stream, gpb_memory_t *memory, uin
     if (memory->svm)
         code = clEnqueueSVMMemFill (queue, (char *) memory->svm + offset, zeroes, pattern, size, 0,
                                     NULL, &event);
-    else
-        code = clEnqueueFillBuffer (queue, memory->buffer, zeroes, pattern, offset, size, 0, NULL,
-                                    &event);
+    else {
+        cl_mem part;
+        uint64_t start;
+        status = gpb_opencl_part (memory, offset, size, &part, &start, error);
+        if (status != GPB_OK) {
+            self->services->free (made);
+            return status;
+        }
+        code = clEnqueueFillBuffer (queue, part, zeroes, pattern, start, size, 0, NULL, &event);
+        clReleaseMemObject (part);
+    }
     return gpb_opencl_enqueued (self, stream, code,
                                 memory->svm ? "clEnqueueSVMMemFill" : "clEnqueueFillBuffer", event,
                                 notify, made, event_p, error);

@@ -115,6 +115,7 @@ s_describe (gpb_backend_t *self, unsigned number, gpb_device_info_t *info, gpb_e
     info->compute_units = 1;
     info->clock_mhz = 1000;
     info->total_memory = info->max_allocation = self->total;
+    info->memory_alignment = GPB_MEMORY_ALIGNMENT;
     info->local_memory = 32 << 10;
     info->max_work_group_size = 1024;
     for (unsigned dimension = 0; dimension < GPB_DIMENSIONS; dimension++)
@@ -598,8 +599,13 @@ s_check_arguments (gpb_context_t *self, const gpb_launch_t *launch, command_t *c
         if (!any && parameters [index] == 'w' && argument->memory->access == GPB_ACCESS_READ_ONLY)
             return gpb_fake_fault (self->backend, error, "%s writes read-only memory",
                                    s_function_names [id]);
+        uint64_t reach = any ? 0 : s_reach (command, id);
+        if (argument->size && reach > argument->size)
+            return gpb_fake_fault (self->backend, error,
+                                   "%s uses %" PRIu64 " bytes of a part of %" PRIu64,
+                                   s_function_names [id], reach, argument->size);
         gpb_status_t status = s_use (command, argument->memory, argument->offset,
-                                     any ? 0 : s_reach (command, id), error);
+                                     argument->size > reach ? argument->size : reach, error);
         if (status != GPB_OK)
             return status;
     }
