@@ -31,7 +31,7 @@ s_open (void)
     ck_assert_msg (s_programs != NULL, "%s", error.text);
     s_shop.shared = s_shared;
     s_shop.blocks = gpb_blocks_new (s_shared, 1 << 20, &error);
-    s_shop.rentals = gpb_rentals_new (s_config, s_shared, &error);
+    s_shop.rentals = gpb_rentals_new (s_config, s_shared, NULL, &error);
     ck_assert_msg (s_shop.rentals != NULL, "%s", error.text);
     memset (&s_job, 0, sizeof s_job);
     gpb_message_init (&s_job.message);

@@ -133,7 +133,7 @@ START_TEST (test_out_of_memory_is_said_with_figures_and_passes)
     for (int round = 0; round < 3; round++)
         gpb_test_actor_refused (s_client,
                                 gpb_request_rent (400000, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE),
-                                GPB_RESOURCE_EXHAUSTED, "700000 of 1048576 bytes are rented out");
+                                GPB_RESOURCE_EXHAUSTED, "700032 of 1048576 bytes are rented out on device 0, 700000 of them to this client");
     gpb_test_actor_done (s_client, gpb_request_release (handle));
     s_rent (s_client, 1048576);
     s_stop ();
@@ -142,13 +142,13 @@ END_TEST
 
 START_TEST (test_the_configured_bound_holds)
 {
-    s_start ("fake", (const char *const []){ "rent_max_size", "10000", NULL });
-    uint64_t handle = s_rent (s_client, 6000);
-    gpb_test_actor_refused (s_client, gpb_request_rent (4001, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE),
-                            GPB_RESOURCE_EXHAUSTED, "6000 of 10000 bytes are rented out");
-    s_rent (s_client, 4000);
+    s_start ("fake", (const char *const []){ "rent_max_size", "10240", NULL });
+    uint64_t handle = s_rent (s_client, 6144);
+    gpb_test_actor_refused (s_client, gpb_request_rent (4097, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE),
+                            GPB_RESOURCE_EXHAUSTED, "6144 of 10240 bytes are rented out");
+    s_rent (s_client, 4096);
     gpb_test_actor_done (s_client, gpb_request_release (handle));
-    s_rent (s_client, 6000);
+    s_rent (s_client, 6144);
     s_stop ();
 }
 END_TEST

@@ -8,8 +8,10 @@
 //
 //  Memory is rented by the pool, on its own thread: the device passes the request on in the name of
 //  its owner, and notes the lease that comes back. A release waits until no job uses the buffer.
-//  When an owner says goodbye, or its connection ends, what it rented is released. What it has in
-//  flight runs to its end: with nobody to tell, or answered to the broker that sent it.
+//  Memory is reserved here (gpb_reservations): what is set aside and not drawn is refused to rents
+//  and launches that do not name it. When an owner says goodbye, or its connection ends, what it
+//  rented is released, and what it reserved is free. What it has in flight runs to its end: with
+//  nobody to tell, or answered to the broker that sent it.
 //
 //  A device that could not be opened answers every command with the reason. $TERM refuses what is
 //  new, waits for what is on the device, and stops the pool before the device is closed.
@@ -44,20 +46,39 @@ typedef struct {
 
     gpb_programs_t *programs;    //  kernels, compiled for this device
     gpb_rentals_t *rentals;      //  and the pool behind them
+    gpb_reservations_t *reservations;
+    gpb_codec_t *codec;    //  for what the pool answers
 
     gpb_jobs_t *jobs;
-    uint64_t stop_ns;    //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
+    size_t stats_asked;    //  of these, requests for figures that wait for the pool
+    uint64_t stop_ns;      //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
 } self_t;
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Jobs
 
 static void
+s_undraw (self_t *self, gpb_job_t *job)
+{
+    if (job->drawn)
+        gpb_reservations_return (self->reservations, job->reservation, job->drawn);
+    job->drawn = 0;
+}
+
+//  The job has ended, and what it has drawn from a reservation with it.
+static void
+s_job_free (self_t *self, gpb_job_t *job)
+{
+    s_undraw (self, job);
+    gpb_jobs_free (self->jobs, &self->workshop, job);
+}
+
+static void
 s_job_refuse (self_t *self, gpb_job_t *job, const gpb_error_t *error)
 {
     if (!job->answered)
         gpb_service_refuse (self->service, job->connection, &job->message, job->id, error);
-    gpb_jobs_free (self->jobs, &self->workshop, job);
+    s_job_free (self, job);
 }
 
 //  Answers before its work is done, which goes on: its payloads are still read, so they stay. What
@@ -78,18 +99,60 @@ s_job_answer_early (self_t *self, gpb_job_t *job, const gpb_error_t *error)
     gpb_rentals_forget (self->rentals, ticket);
 }
 
-//  What the driver says is free, or else what is not rented or in use by launches.
+//  What can still be had: what the driver says is free and what the pool and the launches keep, or
+//  what is left by our own books, whichever is less (the driver knows of other programs; the books
+//  know of rents that are on their way). What is reserved and not drawn is nobody's else.
 static uint64_t
 s_available_memory (self_t *self)
 {
     gpb_blocks_figures_t figures;
     gpb_blocks_figures (self->workshop.blocks, &figures);
-    uint64_t free_size;
-    if (self->shared->operations->memory_free (self->shared->context, &free_size, NULL) == GPB_OK)
-        return free_size + figures.device_kept;
-    uint64_t used = gpb_rentals_figures (self->rentals)->in_use + figures.device_in_use;
-    uint64_t total = self->shared->info.total_memory;
-    return used < total ? total - used : 0;
+    uint64_t total = self->shared->info.total_memory, free_size;
+    uint64_t used = gpb_rentals_used (self->rentals) + figures.device_in_use;
+    uint64_t available = used < total ? total - used : 0;
+    if (self->shared->operations->memory_free (self->shared->context, &free_size, NULL) == GPB_OK) {
+        free_size += gpb_rentals_holding (self->rentals)->idle + figures.device_kept;
+        if (free_size < available)
+            available = free_size;
+    }
+    uint64_t reserved = gpb_reservations_undrawn (self->reservations);
+    return reserved < available ? available - reserved : 0;
+}
+
+//  For a request that names no reservation: whether size bytes are left beside what is reserved.
+//  Where nothing is, the driver has the last word.
+static gpb_status_t
+s_check_unreserved (self_t *self, uint64_t size, gpb_error_t *error)
+{
+    uint64_t reserved = gpb_reservations_undrawn (self->reservations);
+    if (!reserved)
+        return GPB_OK;
+    uint64_t available = s_available_memory (self);
+    if (size <= available)
+        return GPB_OK;
+    return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                          "%" PRIu64 " bytes of memory were asked for: device %u has %" PRIu64
+                          " available beside %" PRIu64 " that are reserved",
+                          size, self->shared->index, available, reserved);
+}
+
+//  Launch buffers are drawn from the reservation that the request names, or else are from what is
+//  not reserved.
+static gpb_status_t
+s_admit (void *actor, gpb_job_t *job, uint64_t size, gpb_error_t *error)
+{
+    self_t *self = actor;
+    if (!job->reservation) {
+        gpb_status_t unreserved = s_check_unreserved (self, size, error);
+        job->admitted = unreserved == GPB_OK;
+        return unreserved;
+    }
+    gpb_status_t status =
+        gpb_reservations_draw (self->reservations, &job->owner, job->reservation, size, error);
+    job->admitted = status == GPB_OK;
+    if (job->admitted)
+        job->drawn = size;
+    return status;
 }
 
 static void
@@ -140,6 +203,55 @@ s_check_placement (self_t *self, const gpb_call_t *call, bool has_device, uint32
     return GPB_OK;
 }
 
+//  A launch that finds no memory while the pool has some that is nobody's asks the pool to give
+//  that to the driver, and tries once more. One that is bound to rented memory is refused instead,
+//  since those that come behind it would overtake it; the next one finds the memory.
+static void
+s_execute (self_t *self, gpb_job_t *job, const gpb_program_t *program,
+           const Gpb__V1__Execute *request)
+{
+    gpb_error_t error;
+    const bool is_bound = gpb_job_execute_is_bound (request);
+    job->stream = gpb_jobs_choose_stream (self->jobs, is_bound);
+    job->admitted = false;
+    if (gpb_job_execute (job, &self->workshop, program, request, &error) == GPB_OK) {
+        gpb_jobs_enqueue (self->jobs, job);
+        return;
+    }
+    s_undraw (self, job);
+    if (error.status != GPB_RESOURCE_EXHAUSTED || !job->admitted || job->retried
+        || gpb_rentals_holding (self->rentals)->idle == 0)
+    {
+        s_job_refuse (self, job, &error);
+        return;
+    }
+    job->retried = true;
+    gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
+    if (is_bound) {
+        ticket.number = GPB_TICKET_NOBODY;
+        s_job_refuse (self, job, &error);
+    }
+    gpb_rentals_ask_trim (self->rentals, ticket);
+}
+
+//  The pool has given back what it could.
+static void
+s_execute_again (self_t *self, gpb_job_t *job)
+{
+    gpb_error_t error = { GPB_OK, "" };
+    uint64_t id;
+    const Gpb__V1__Request *request = NULL;
+    const gpb_program_t *program = NULL;
+    if (!job->answered)
+        request = gpb_codec_request (self->codec, &job->message.header, &id, &error);
+    if (request)
+        program = gpb_programs_lookup (self->programs, request->execute->kernel, &error);
+    if (program)
+        s_execute (self, job, program, request->execute);
+    else
+        s_job_refuse (self, job, &error);
+}
+
 static void
 s_handle_execute (void *actor, gpb_call_t *call)
 {
@@ -160,11 +272,8 @@ s_handle_execute (void *actor, gpb_call_t *call)
         return;
     }
     gpb_job_t *job = gpb_jobs_take (self->jobs, call);
-    job->stream = gpb_jobs_choose_stream (self->jobs, gpb_job_execute_is_bound (request));
-    if (gpb_job_execute (job, &self->workshop, program, request, &error) == GPB_OK)
-        gpb_jobs_enqueue (self->jobs, job);
-    else
-        s_job_refuse (self, job, &error);
+    job->reservation = request->reservation;
+    s_execute (self, job, program, request);
 }
 
 //  Read, write and copy.
@@ -274,14 +383,14 @@ s_job_reply (self_t *self, gpb_job_t *job)
     reply.id = job->id;
     s_set_available (self, &reply);
     gpb_service_reply (self->service, job->connection, &job->message, &reply);
-    gpb_jobs_free (self->jobs, &self->workshop, job);
+    s_job_free (self, job);
 }
 
 static void
 s_job_done (self_t *self, gpb_job_t *job)
 {
     if (job->answered)
-        gpb_jobs_free (self->jobs, &self->workshop, job);
+        s_job_free (self, job);
     else if (job->failure.status != GPB_OK) {
         gpb_error_t failure = job->failure;
         gpb_job_release (job, &self->workshop);
@@ -318,6 +427,8 @@ s_handle_rent (void *actor, gpb_call_t *call)
             s_check_placement (self, call,
                                request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE,
                                request->device, request->n_require, request->require, 0, &error);
+    if (status == GPB_OK && !request->reservation)
+        status = s_check_unreserved (self, request->size, &error);
     if (status != GPB_OK) {
         gpb_call_refuse (self->service, call, &error);
         return;
@@ -330,7 +441,7 @@ s_handle_rent (void *actor, gpb_call_t *call)
         gpb_blocks_trim (self->workshop.blocks);
     gpb_job_t *job = gpb_jobs_take (self->jobs, call);
     gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
-    if (gpb_rentals_rent (self->rentals, &job->owner, ticket, &job->message.header, &error)
+    if (gpb_rentals_rent (self->rentals, &job->owner, ticket, request, &job->message.header, &error)
         != GPB_OK)
         s_job_refuse (self, job, &error);
 }
@@ -353,7 +464,10 @@ s_handle_release (void *actor, gpb_call_t *call)
     gpb_rentals_release (self->rentals, rental, ticket);
 }
 
-//  The pool's answer is the client's, but for the id and for what is available now.
+static void s_answer_stats (self_t *self, gpb_job_t *job, const zmq_msg_t *header);
+
+//  The pool's answer is the client's, but for the id and for what is available now; its figures are
+//  only a part of ours.
 static void
 s_recv_from_pool (self_t *self)
 {
@@ -364,15 +478,110 @@ s_recv_from_pool (self_t *self)
         gpb_job_t *job = gpb_jobs_at (self->jobs, ticket.number, ticket.generation);
         if (!job)
             continue;
+        if (job->kind == GPB__V1__REQUEST__BODY_STATS) {
+            s_answer_stats (self, job, &header);
+            continue;
+        }
+        if (job->kind == GPB__V1__REQUEST__BODY_EXECUTE) {
+            s_execute_again (self, job);
+            continue;
+        }
         if (!job->answered) {
             gpb_codec_append (&header, GPB_REPLY_AVAILABLE_MEMORY, s_available_memory (self), NULL);
             gpb_codec_append (&header, GPB_REPLY_ID, job->id, NULL);
             zmq_msg_move (&job->message.header, &header);
             gpb_router_send (gpb_service_router (self->service), job->connection, &job->message);
         }
-        gpb_jobs_free (self->jobs, &self->workshop, job);
+        s_job_free (self, job);
     }
     zmq_msg_close (&header);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Reserved memory
+
+static void
+s_handle_reserve (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    const Gpb__V1__Reserve *request = call->request->reserve;
+    gpb_status_t status = s_check_new (self, call, &error);
+    if (status == GPB_OK)
+        status =
+            s_check_placement (self, call,
+                               request->placement_case == GPB__V1__RESERVE__PLACEMENT_DEVICE,
+                               request->device, request->n_require, request->require, 0, &error);
+    uint64_t available = s_available_memory (self);
+    if (status == GPB_OK && request->memory > available)
+        status = gpb_error_set (&error, GPB_RESOURCE_EXHAUSTED,
+                                "%" PRIu64 " bytes were to be reserved: device %u has %" PRIu64
+                                " available",
+                                request->memory, self->shared->index, available);
+    uint32_t for_ms = request->for_ms;
+    const gpb_reservation_t *reservation = NULL;
+    if (status == GPB_OK)
+        reservation = gpb_reservations_add (self->reservations, &call->owner, request->memory,
+                                            call->received_ns, &for_ms, &error);
+    if (!reservation) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__ReserveReply body = GPB__V1__RESERVE_REPLY__INIT;
+    body.handle = reservation->handle;
+    body.memory = reservation->size;
+    body.device = self->shared->index;
+    body.for_ms = for_ms;
+    reply.body_case = GPB__V1__REPLY__BODY_RESERVE;
+    reply.reserve = &body;
+    s_set_available (self, &reply);
+    gpb_call_reply (self->service, call, &reply);
+}
+
+static void
+s_handle_renew (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    uint32_t for_ms = call->request->renew->for_ms;
+    gpb_status_t status = s_check_new (self, call, &error);
+    if (status == GPB_OK)
+        status =
+            gpb_reservations_renew (self->reservations, &call->owner, call->request->renew->handle,
+                                    call->received_ns, &for_ms, &error);
+    if (status != GPB_OK) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__RenewReply body = GPB__V1__RENEW_REPLY__INIT;
+    body.for_ms = for_ms;
+    reply.body_case = GPB__V1__REPLY__BODY_RENEW;
+    reply.renew = &body;
+    s_set_available (self, &reply);
+    gpb_call_reply (self->service, call, &reply);
+}
+
+static void
+s_handle_unreserve (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    gpb_status_t status = s_check_new (self, call, &error);
+    if (status == GPB_OK)
+        status = gpb_reservations_end (self->reservations, &call->owner,
+                                       call->request->unreserve->handle, &error);
+    if (status != GPB_OK) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__Done done = GPB__V1__DONE__INIT;
+    reply.body_case = GPB__V1__REPLY__BODY_UNRESERVE;
+    reply.unreserve = &done;
+    s_set_available (self, &reply);
+    gpb_call_reply (self->service, call, &reply);
 }
 
 static void
@@ -410,6 +619,7 @@ s_drop_owner (self_t *self, const gpb_owner_t *owner)
     if (!owner->behind)
         gpb_jobs_orphan (self->jobs, owner->connection);
     gpb_rentals_drop (self->rentals, owner);
+    gpb_reservations_drop (self->reservations, owner);
 }
 
 static void
@@ -471,22 +681,56 @@ s_handle_devices (void *actor, gpb_call_t *call)
     gpb_call_reply (self->service, call, &reply);
 }
 
+//  Most of the figures are the pool's: the request waits for it, in a job without work.
 static void
 s_handle_stats (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
+    gpb_error_t error;
+    if (s_check_new (self, call, &error) != GPB_OK) {
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    gpb_job_t *job = gpb_jobs_take (self->jobs, call);
+    self->stats_asked++;
+    gpb_rentals_ask_stats (self->rentals, (gpb_ticket_t){ job->number, job->generation });
+}
+
+//  The pool's figures are there: ours go with them.
+static void
+s_answer_stats (self_t *self, gpb_job_t *job, const zmq_msg_t *header)
+{
+    gpb_error_t error;
+    const Gpb__V1__Reply *answer = gpb_codec_reply (self->codec, header, &error);
+    self->stats_asked--;
+    if (!answer || !answer->stats || answer->stats->n_pools != 1) {
+        if (answer)
+            gpb_error_set (&error, GPB_INTERNAL, "the pool does not say its figures: %s",
+                           answer->message);
+        s_job_refuse (self, job, &error);
+        return;
+    }
+    Gpb__V1__PoolStats *pool = answer->stats->pools [0];
+    gpb_blocks_figures_t blocks;
+    gpb_blocks_figures (self->workshop.blocks, &blocks);
+    pool->launch_in_use = blocks.in_use;
+    pool->launch_kept = blocks.kept;
+    pool->launch_held = blocks.in_use + blocks.kept;
+    pool->launch_hits = blocks.hits;
+    pool->launch_misses = blocks.misses;
+    pool->reservations = gpb_reservations_count (self->reservations);
+    pool->reserved = gpb_reservations_undrawn (self->reservations);
+
     gpb_described_device_t described;
     s_describe (self, &described);
     Gpb__V1__Device *devices [] = { &described.message };
-    Gpb__V1__PoolStats pool = *gpb_rentals_figures (self->rentals);
-    Gpb__V1__PoolStats *pools [] = { &pool };
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
     Gpb__V1__StatsReply stats = GPB__V1__STATS_REPLY__INIT;
     stats.node = self->node;
     stats.n_devices = 1;
     stats.devices = devices;
     stats.n_pools = 1;
-    stats.pools = pools;
+    stats.pools = &pool;
     const gpb_programs_figures_t *figures = gpb_programs_figures (self->programs);
     Gpb__V1__CompileStats compile = GPB__V1__COMPILE_STATS__INIT;
     compile.device = self->shared->index;
@@ -497,10 +741,13 @@ s_handle_stats (void *actor, gpb_call_t *call)
     Gpb__V1__CompileStats *compiles [] = { &compile };
     stats.n_compiles = 1;
     stats.compiles = compiles;
-    stats.in_flight = GPB_JOBS_MAX - gpb_jobs_room (self->jobs);
+    stats.in_flight = GPB_JOBS_MAX - gpb_jobs_room (self->jobs) - self->stats_asked - 1;
+    reply.id = job->id;
     reply.body_case = GPB__V1__REPLY__BODY_STATS;
     reply.stats = &stats;
-    gpb_call_reply (self->service, call, &reply);
+    if (!job->answered)
+        gpb_service_reply (self->service, job->connection, &job->message, &reply);
+    s_job_free (self, job);
 }
 
 static void
@@ -545,6 +792,9 @@ static const gpb_handler_t s_handlers [] = {
     { GPB__V1__REQUEST__BODY_COPY, s_handle_transfer },
     { GPB__V1__REQUEST__BODY_RENT, s_handle_rent },
     { GPB__V1__REQUEST__BODY_RELEASE, s_handle_release },
+    { GPB__V1__REQUEST__BODY_RESERVE, s_handle_reserve },
+    { GPB__V1__REQUEST__BODY_RENEW, s_handle_renew },
+    { GPB__V1__REQUEST__BODY_UNRESERVE, s_handle_unreserve },
     { GPB__V1__REQUEST__BODY_MAP, s_handle_map },
     { GPB__V1__REQUEST__BODY_UNMAP, s_handle_unmap },
     { GPB__V1__REQUEST__BODY_CANCEL, s_handle_cancel },
@@ -583,13 +833,22 @@ s_open (self_t *self, unsigned index)
         self->workshop.blocks =
             gpb_blocks_new (self->shared, self->shared->info.total_memory / 4, error);
     if (self->workshop.blocks)
-        self->rentals = gpb_rentals_new (config, self->shared, error);
+        self->reservations =
+            gpb_reservations_new (index,
+                                  (size_t) gpb_config_number (config, "max_client_reservations"),
+                                  gpb_config_number (config, "reserve_max_ms"), error);
+    if (self->reservations)
+        self->codec = gpb_codec_new (error);
+    if (self->codec)
+        self->rentals = gpb_rentals_new (config, self->shared, self->reservations, error);
     if (!self->rentals)
         return;
     gpb_log (config, GPB_LOG_INFO, "device %u: %s (%s)", index, self->shared->info.name,
              self->shared->backend);
     self->workshop.shared = self->shared;
     self->workshop.rentals = self->rentals;
+    self->workshop.admit = s_admit;
+    self->workshop.admit_context = self;
     self->node = gpb_node_name (config);
     if (!self->node) {
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a device's name");
@@ -612,14 +871,6 @@ s_drop_ended (self_t *self)
     }
 }
 
-//  From now until then, in ms, as zmq_poll takes it.
-static int
-s_wait_ms (uint64_t now_ns, uint64_t until_ns)
-{
-    uint64_t wait_ms = until_ns > now_ns ? (until_ns - now_ns) / GPB_NS_PER_MS + 1 : 0;
-    return wait_ms < INT_MAX ? (int) wait_ms : INT_MAX;
-}
-
 //  Answers jobs whose time is up, and gives the time in ms until the next one's is; -1: none.
 static int
 s_check_deadlines (self_t *self)
@@ -632,7 +883,16 @@ s_check_deadlines (self_t *self)
                        "the request's time was up while the device worked on it");
         s_job_answer_early (self, job, &error);
     }
-    return job ? s_wait_ms (now_ns, job->deadline.key) : -1;
+    return job ? gpb_wait_ms (now_ns, job->deadline.key) : -1;
+}
+
+//  Ends reservations whose time is up, and gives the time in ms until the next one's is; -1: none.
+static int
+s_check_reservations (self_t *self)
+{
+    uint64_t now_ns = gpb_clock_ns ();
+    uint64_t end_ns = gpb_reservations_expire (self->reservations, now_ns);
+    return end_ns < UINT64_MAX ? gpb_wait_ms (now_ns, end_ns) : -1;
 }
 
 static int
@@ -660,11 +920,11 @@ s_round (self_t *self)
         { zsock_resolve (self->pipe), 0, (short) (self->stop_ns ? 0 : ZMQ_POLLIN), 0 },
         { gpb_router_socket (router), 0, reads, 0 },
     };
-    int timeout_ms = s_check_deadlines (self);
+    int timeout_ms = s_shorter (s_check_deadlines (self), s_check_reservations (self));
     if (has_room)
         timeout_ms = s_shorter (timeout_ms, gpb_router_next_timeout (router));
     if (self->stop_ns)
-        timeout_ms = s_shorter (timeout_ms, s_wait_ms (gpb_clock_ns (), self->stop_ns));
+        timeout_ms = s_shorter (timeout_ms, gpb_wait_ms (gpb_clock_ns (), self->stop_ns));
     if (gpb_jobs_is_unannounced (self->jobs))
         timeout_ms = s_shorter (timeout_ms, UNANNOUNCED_POLL_MS);
     zmq_poll (items, sizeof items / sizeof items [0], timeout_ms);
@@ -674,6 +934,7 @@ s_round (self_t *self)
         go_on = gpb_service_command (self->service, self->pipe, NULL);
     s_finish (self);
     s_recv_from_pool (self);
+    s_check_reservations (self);    //  those that ended while it waited are not found any more
     size_t room = gpb_jobs_room (self->jobs), most = room < BATCH ? room : BATCH;
     if (go_on && most)
         gpb_service_receive (self->service, most);
@@ -719,6 +980,8 @@ s_stop (self_t *self)
     }
     gpb_jobs_destroy (&self->jobs, &self->workshop);
     gpb_rentals_destroy (&self->rentals);
+    gpb_reservations_destroy (&self->reservations);
+    gpb_codec_destroy (&self->codec);
     gpb_blocks_destroy (&self->workshop.blocks);
     gpb_programs_destroy (&self->programs);
     if (self->shared)

@@ -53,12 +53,29 @@ s_zero (gpb_job_t *self, const gpb_workshop_t *shop, gpb_memory_t *memory, uint6
     return status;
 }
 
+//  Lets go of memory and rentals.
+static void
+s_release_pieces (gpb_job_t *self, const gpb_workshop_t *shop)
+{
+    for (size_t index = 0; index < self->pieces_count; index++) {
+        gpb_piece_t *piece = &self->pieces [index];
+        if (piece->wrapped)
+            shop->shared->operations->release (&piece->wrapped);
+        if (piece->rental)
+            piece->rental->users--;
+        gpb_blocks_give (&piece->block);
+        gpb_blocks_give (&piece->staging);
+        memset (piece, 0, sizeof *piece);
+    }
+    self->pieces_count = 0;
+}
+
 //  What a refusal, before or in the middle of enqueuing, comes to.
 static gpb_status_t
 s_break_off (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_error_t *error)
 {
     if (self->commands_count == 0) {
-        gpb_job_release (self, shop);
+        s_release_pieces (self, shop);
         gpb_job_drop_results (self);
         return error->status;
     }
@@ -94,6 +111,13 @@ s_check_range (const gpb_rental_t *rental, uint64_t offset, uint64_t size, gpb_e
                               " on reach beyond the buffer's %" PRIu64 " bytes",
                               size, offset, rental->lease.size);
     return GPB_OK;
+}
+
+//  A byte of a rented buffer, counted from the buffer's own first one, as a place.
+static gpb_place_t
+s_rental_place (const gpb_rental_t *rental, uint64_t offset)
+{
+    return (gpb_place_t){ .memory = rental->lease.memory, .offset = rental->lease.offset + offset };
 }
 
 //  Counts it as used by this job, until gpb_job_release.
@@ -213,6 +237,18 @@ s_take (gpb_block_t **block_p, const gpb_workshop_t *shop, gpb_memory_kind_t kin
     return *block_p ? GPB_OK : error->status;
 }
 
+//  Whether a payload is used where it lies.
+static bool
+s_is_in_place (const gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argument *argument,
+               const gpb_parameter_t *parameter)
+{
+    if (argument->value_case != GPB__V1__ARGUMENT__VALUE_FRAME || parameter->direction != GPB_IN
+        || !shop->shared->info.shares_host_memory)
+        return false;
+    const zmq_msg_t *frame = &self->message.payloads [argument->frame];
+    return (uintptr_t) zmq_msg_data ((zmq_msg_t *) frame) % parameter->alignment == 0;
+}
+
 static gpb_place_t
 s_place (const gpb_block_t *block)
 {
@@ -229,8 +265,7 @@ s_bind_payload (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argu
     void *data = is_frame ? zmq_msg_data (&self->message.payloads [argument->frame])
                           : argument->inline_.data;
     bool shares = shop->shared->info.shares_host_memory;
-    bool is_aligned = (uintptr_t) data % parameter->alignment == 0;
-    if (shares && is_frame && is_aligned && parameter->direction == GPB_IN)
+    if (s_is_in_place (self, shop, argument, parameter))
         return shop->shared->operations->wrap (shop->shared->context, data, size,
                                                GPB_ACCESS_READ_ONLY, &piece->wrapped, error);
 
@@ -272,13 +307,16 @@ s_bind (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argument *ar
     bound->kind = GPB_ARGUMENT_MEMORY;
     if (value->kind == GPB_VALUE_BUFFER) {
         status = s_check_access (piece->rental, parameter, error);
-        bound->memory = piece->rental->lease.memory;
-        bound->offset = argument->buffer->offset;
-        if (status == GPB_OK && bound->offset % parameter->alignment != 0)
-            status = gpb_error_set (error, GPB_INVALID_ARGUMENT,
-                                    "parameter %s begins at offset %" PRIu64
-                                    ": expected a multiple of its alignment, %" PRIu32,
-                                    parameter->name, bound->offset, parameter->alignment);
+        gpb_place_t place = s_rental_place (piece->rental, argument->buffer->offset);
+        bound->memory = place.memory;
+        bound->offset = place.offset;
+        //  The buffer itself is aligned to GPB_MEMORY_ALIGNMENT, and no parameter wants more.
+        if (status == GPB_OK && argument->buffer->offset % parameter->alignment != 0)
+            status =
+                gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                               "parameter %s begins at offset %" PRIu64
+                               ": expected a multiple of its alignment, %" PRIu32,
+                               parameter->name, argument->buffer->offset, parameter->alignment);
         return status;
     }
     if (size > 0 && value->kind == GPB_VALUE_PAYLOAD)
@@ -364,10 +402,12 @@ s_enqueue_nothing (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_progra
         if (gpb_kernel_parameter (program->kernel, index)->direction != GPB_OUT
             || plan->sizes [index] == 0)
             continue;
-        if (piece->rental)
-            status = s_zero (self, shop, piece->rental->lease.memory,
-                             request->arguments [index]->buffer->offset, plan->sizes [index],
+        if (piece->rental) {
+            gpb_place_t place =
+                s_rental_place (piece->rental, request->arguments [index]->buffer->offset);
+            status = s_zero (self, shop, place.memory, place.offset, plan->sizes [index],
                              GPB_NOTIFY, error);
+        }
         else
             memset ((piece->staging ? piece->staging : piece->block)->address, 0,
                     plan->sizes [index]);
@@ -415,6 +455,24 @@ s_read_sizes (const char *name, size_t count, const uint64_t *given, unsigned *d
     return GPB_OK;
 }
 
+//  Bytes of the device's own memory that a launch's buffers will have, as asked: payloads that are
+//  used in place have none.
+static uint64_t
+s_launch_size (const gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *program,
+               const Gpb__V1__Execute *request, const gpb_value_t *values,
+               const gpb_kernel_plan_t *plan)
+{
+    uint64_t total = 0;
+    for (size_t index = 0; index < request->n_arguments; index++) {
+        if (values [index].kind != GPB_VALUE_PAYLOAD && values [index].kind != GPB_VALUE_OUTPUT)
+            continue;
+        if (!s_is_in_place (self, shop, request->arguments [index],
+                            gpb_kernel_parameter (program->kernel, index)))
+            total += plan->sizes [index];
+    }
+    return total;
+}
+
 static gpb_status_t
 s_prepare (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *program,
            const Gpb__V1__Execute *request, gpb_kernel_plan_t *plan, gpb_argument_t *bound,
@@ -453,6 +511,9 @@ s_prepare (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_t *pro
         status = gpb_kernel_plan (program->kernel, &call, &shop->shared->info, plan, error);
     if (status == GPB_OK)
         status = s_check_function (shop, program, plan, error);
+    if (status == GPB_OK && shop->admit)
+        status = shop->admit (shop->admit_context, self,
+                              s_launch_size (self, shop, program, request, values, plan), error);
 
     for (size_t index = 0; status == GPB_OK && index < request->n_arguments; index++) {
         gpb_piece_t *piece = &self->pieces [self->pieces_count++];
@@ -550,7 +611,7 @@ gpb_job_read (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Reques
     status = s_take (&result->block, shop, kind, result->size, error);
     if (status == GPB_OK) {
         gpb_place_t target = s_place (result->block);
-        gpb_place_t source = { .memory = rental->lease.memory, .offset = request->offset };
+        gpb_place_t source = s_rental_place (rental, request->offset);
         status = s_copy (self, shop, GPB_COMMAND_COPY_OUT, &target, &source, result->size,
                          GPB_NOTIFY, error);
     }
@@ -595,7 +656,7 @@ gpb_job_write (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Reque
         return GPB_OK;
 
     s_hold_rental (self, rental);
-    gpb_place_t target = { .memory = rental->lease.memory, .offset = request->offset };
+    gpb_place_t target = s_rental_place (rental, request->offset);
     gpb_place_t source = { .address = data };
     //  What stands in the header is gone with the next request, and a copy engine is fastest from
     //  pinned memory.
@@ -639,10 +700,8 @@ gpb_job_copy (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Reques
         return GPB_OK;
     s_hold_rental (self, source_rental);
     s_hold_rental (self, target_rental);
-    gpb_place_t target = { .memory = target_rental->lease.memory,
-                           .offset = request->target_offset };
-    gpb_place_t source = { .memory = source_rental->lease.memory,
-                           .offset = request->source_offset };
+    gpb_place_t target = s_rental_place (target_rental, request->target_offset);
+    gpb_place_t source = s_rental_place (source_rental, request->source_offset);
     status = s_copy (self, shop, GPB_COMMAND_COMPUTE, &target, &source, request->size, GPB_NOTIFY,
                      error);
     return status == GPB_OK ? status : s_break_off (self, shop, error);
@@ -731,17 +790,7 @@ gpb_job_release (gpb_job_t *self, const gpb_workshop_t *shop)
         if (self->events [index])
             shop->shared->operations->event_free (&self->events [index]);
     self->commands_count = 0;
-    for (size_t index = 0; index < self->pieces_count; index++) {
-        gpb_piece_t *piece = &self->pieces [index];
-        if (piece->wrapped)
-            shop->shared->operations->release (&piece->wrapped);
-        if (piece->rental)
-            piece->rental->users--;
-        gpb_blocks_give (&piece->block);
-        gpb_blocks_give (&piece->staging);
-        memset (piece, 0, sizeof *piece);
-    }
-    self->pieces_count = 0;
+    s_release_pieces (self, shop);
     for (size_t index = 0; index < self->message.payloads_count; index++)
         zmq_msg_close (&self->message.payloads [index]);
     self->message.payloads_count = 0;

@@ -60,6 +60,8 @@ typedef struct gpb_job {
     size_t commands_count;
     gpb_event_t *events [GPB_JOB_COMMANDS_MAX];
     gpb_command_kind_t kinds [GPB_JOB_COMMANDS_MAX];
+    bool admitted;          //  its launch buffers may be taken
+    bool retried;           //  it has found no memory once, and has asked the pool for some
     bool unannounced;       //  enqueuing broke off: no notification will come for its last command
     gpb_error_t failure;    //  GPB_OK while all is well
 
@@ -68,14 +70,23 @@ typedef struct gpb_job {
     gpb_result_t results [GPB_KERNEL_PARAMETERS_MAX];
     uint64_t host_copied;    //  payload bytes that the host copied
 
+    //  The reservation that its launch buffers are drawn from, and their bytes; 0: none
+    uint64_t reservation, drawn;
+
     struct gpb_job *next;    //  on its stream, or in the free list
 } gpb_job_t;
+
+//  Asked before a launch takes its buffers: may they have size bytes of the device's own memory?
+typedef gpb_status_t (gpb_admit_fn) (void *context, gpb_job_t *job, uint64_t size,
+                                     gpb_error_t *error);
 
 //  What a job works with.
 typedef struct {
     const gpb_shared_context_t *shared;
     gpb_blocks_t *blocks;
     gpb_rentals_t *rentals;
+    gpb_admit_fn *admit;    //  NULL: whatever there is
+    void *admit_context;
 } gpb_workshop_t;
 
 //  Each prepares and enqueues the work of a request whose frames stand in self->message. OK: self

@@ -101,6 +101,8 @@ gpb_jobs_take (gpb_jobs_t *self, gpb_call_t *call)
     job->answered = false;
     job->unannounced = false;
     job->host_copied = 0;
+    job->reservation = job->drawn = 0;
+    job->admitted = job->retried = false;
     job->failure.status = GPB_OK;
     gpb_message_move (&job->message, call->message);
     return job;

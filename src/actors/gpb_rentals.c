@@ -1,9 +1,10 @@
 //  gpb_rentals - what a device's clients have rented
 //
-//  The pool is asked over an inproc DEALER, with the public protocol; a hop frame carries who asks
-//  (the owner, folded into one number) and which job waits. A lease comes in the reply's payload
-//  frame. The pool is asked to release a buffer only when the device is done with it, so that the
-//  pool never has to wait for a stream.
+//  The pool is asked over an inproc DEALER, with the public protocol; a hop frame carries for whom
+//  (the owner, as a number) and which job waits. A lease comes in the reply's payload frame, along
+//  with what the pool holds; where that changes by itself, a message for nobody says so. The pool
+//  is asked to release a buffer only when the device is done with it, so that the pool never has to
+//  wait for a stream.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -14,14 +15,19 @@
 
 #include <inttypes.h>
 
+#define STATS_CLIENT UINT64_MAX    //  in whose name the device asks for itself
+
 struct _gpb_rentals_t {
     const gpb_shared_context_t *shared;
+    gpb_reservations_t *reservations;    //  borrowed
     zactor_t *pool;
     zsock_t *dealer;
+    gpb_owners_t *owners;
     zhashx_t *rentals;    //  by handle
     zlistx_t *ending;     //  those that wait for their users
-    zhashx_t *asked;      //  owners of rents that the pool has not answered yet, by ticket
-    Gpb__V1__PoolStats figures;
+    zhashx_t *asked;      //  those that the pool has not answered yet, by ticket
+    gpb_holding_t holding;
+    uint64_t used, rented;    //  bytes: of the device's own memory, and of all
 };
 
 static size_t
@@ -51,7 +57,8 @@ s_table_new (void)
 }
 
 gpb_rentals_t *
-gpb_rentals_new (const gpb_config_t *config, const gpb_shared_context_t *shared, gpb_error_t *error)
+gpb_rentals_new (const gpb_config_t *config, const gpb_shared_context_t *shared,
+                 gpb_reservations_t *reservations, gpb_error_t *error)
 {
     gpb_rentals_t *self = gpb_alloc (1, sizeof *self);
     if (!self) {
@@ -59,12 +66,15 @@ gpb_rentals_new (const gpb_config_t *config, const gpb_shared_context_t *shared,
         return NULL;
     }
     self->shared = shared;
+    self->reservations = reservations;
+    self->owners = gpb_owners_new (error);
+    if (!self->owners) {
+        gpb_free (self);
+        return NULL;
+    }
     self->rentals = s_table_new ();
     self->asked = s_table_new ();
     self->ending = zlistx_new ();
-    gpb__v1__pool_stats__init (&self->figures);
-    self->figures.device = shared->index;
-
     gpb_pool_args_t args = { .config = config, .index = shared->index, .shared = shared };
     self->pool = zactor_new (gpb_pool, &args);
     char endpoint [64];
@@ -102,6 +112,7 @@ gpb_rentals_destroy (gpb_rentals_t **self_p)
     zhashx_destroy (&self->rentals);
     zhashx_destroy (&self->asked);
     zlistx_destroy (&self->ending);
+    gpb_owners_destroy (&self->owners);
     gpb_free (self);
 }
 
@@ -129,18 +140,57 @@ gpb_rentals_lookup (gpb_rentals_t *self, const gpb_owner_t *owner, uint64_t hand
     return NULL;
 }
 
+//  Counts what a rental has, and stops counting it.
+static uint64_t
+s_size (const gpb_rental_t *rental)
+{
+    return rental->lease.handle ? rental->lease.block_size : rental->lease.size;
+}
+
+static bool
+s_is_devices (const gpb_rentals_t *self, const gpb_rental_t *rental)
+{
+    return self->shared->info.shares_host_memory || rental->lease.kind == GPB_MEMORY_DEVICE;
+}
+
+static void
+s_count (gpb_rentals_t *self, const gpb_rental_t *rental)
+{
+    self->rented += s_size (rental);
+    self->used += s_is_devices (self, rental) ? s_size (rental) : 0;
+}
+
+static void
+s_uncount (gpb_rentals_t *self, const gpb_rental_t *rental)
+{
+    self->rented -= s_size (rental);
+    self->used -= s_is_devices (self, rental) ? s_size (rental) : 0;
+}
+
+//  It is in no table any more.
+static void
+s_rental_free (gpb_rentals_t *self, gpb_rental_t *rental)
+{
+    s_uncount (self, rental);
+    if (rental->reservation)
+        gpb_reservations_return (self->reservations, rental->reservation, rental->lease.size);
+    gpb_owners_remove (self->owners, &rental->owned);
+    gpb_free (rental);
+}
+
 //  Sends one request to the pool. What is sent to an inproc peer without a high-water mark is never
 //  refused.
 static void
-s_send (gpb_rentals_t *self, gpb_ticket_t ticket, zmq_msg_t *header)
+s_send (gpb_rentals_t *self, uint64_t client, uint16_t flags, gpb_ticket_t ticket,
+        zmq_msg_t *header)
 {
     gpb_message_t message;
     gpb_message_init (&message);
-    //  The pool has one client, and one owner, this device: who is behind it is ours to know.
     gpb_hop_t hop = { .magic = GPB_HOP_MAGIC,
+                      .flags = flags,
                       .slot = ticket.number,
                       .generation = ticket.generation,
-                      .owner = 1,
+                      .owner = client,
                       .remaining_ns = UINT64_MAX };
     zmq_msg_init (&message.envelope [0]);
     gpb_hop_write (&message.envelope [0], &hop);
@@ -150,17 +200,45 @@ s_send (gpb_rentals_t *self, gpb_ticket_t ticket, zmq_msg_t *header)
     gpb_message_clear (&message);
 }
 
+static void
+s_send_request (gpb_rentals_t *self, uint64_t client, uint16_t flags, gpb_ticket_t ticket,
+                Gpb__V1__Request *request)
+{
+    request->version = GPB_PROTOCOL_VERSION;
+    zmq_msg_t header;
+    zmq_msg_init (&header);
+    if (gpb_codec_pack (&request->base, &header, NULL) == GPB_OK)
+        s_send (self, client, flags, ticket, &header);
+    zmq_msg_close (&header);
+}
+
 gpb_status_t
 gpb_rentals_rent (gpb_rentals_t *self, const gpb_owner_t *owner, gpb_ticket_t ticket,
-                  zmq_msg_t *header, gpb_error_t *error)
+                  const Gpb__V1__Rent *rent, zmq_msg_t *header, gpb_error_t *error)
 {
     gpb_rental_t *rental = gpb_alloc (1, sizeof *rental);
     if (!rental)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a rent's entry");
     rental->ticket = ticket;
     rental->owner = *owner;
+    rental->owned.item = rental;
+    rental->lease.size = rent->size;
+    rental->lease.kind =
+        rent->kind == GPB__V1__MEMORY_KIND__MAPPED ? GPB_MEMORY_MAPPED : GPB_MEMORY_DEVICE;
+    gpb_status_t status = gpb_owners_add (self->owners, owner, &rental->owned, rent->size, error);
+    if (status == GPB_OK && rent->reservation && self->reservations)
+        status =
+            gpb_reservations_draw (self->reservations, owner, rent->reservation, rent->size, error);
+    if (status != GPB_OK) {
+        gpb_owners_remove (self->owners, &rental->owned);
+        gpb_free (rental);
+        return status;
+    }
+    rental->client = rental->owned.owner->number;
+    rental->reservation = self->reservations ? rent->reservation : 0;
+    s_count (self, rental);
     zhashx_insert (self->asked, &rental->ticket, rental);
-    s_send (self, ticket, header);
+    s_send (self, rental->client, 0, ticket, header);
     return GPB_OK;
 }
 
@@ -178,24 +256,20 @@ s_send_release (gpb_rentals_t *self, gpb_rental_t *rental)
     Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
     Gpb__V1__Release release = GPB__V1__RELEASE__INIT;
     release.handle = rental->lease.handle;
-    request.version = GPB_PROTOCOL_VERSION;
     request.body_case = GPB__V1__REQUEST__BODY_RELEASE;
     request.release = &release;
-    zmq_msg_t header;
-    zmq_msg_init (&header);
-    if (gpb_codec_pack (&request.base, &header, NULL) == GPB_OK)
-        s_send (self, rental->ticket, &header);
-    zmq_msg_close (&header);
-    self->figures.releases++;
-    self->figures.live--;
-    self->figures.in_use -= rental->lease.size;
-    gpb_free (rental);
+    s_send_request (self, rental->client, 0, rental->ticket, &request);
+    //  Until the pool says so itself; a rent that is sent behind this finds it done.
+    if (s_is_devices (self, rental))
+        self->holding.idle += rental->lease.block_size;
+    s_rental_free (self, rental);
 }
 
 void
 gpb_rentals_release (gpb_rentals_t *self, gpb_rental_t *rental, gpb_ticket_t ticket)
 {
     zhashx_delete (self->rentals, &rental->lease.handle);
+    gpb_owners_remove (self->owners, &rental->owned);
     rental->ending = true;
     rental->ticket = ticket;
     if (rental->users)
@@ -204,28 +278,20 @@ gpb_rentals_release (gpb_rentals_t *self, gpb_rental_t *rental, gpb_ticket_t tic
         s_send_release (self, rental);
 }
 
-static bool
-s_is_owned (const gpb_owner_t *owned, const gpb_owner_t *owner)
-{
-    return owned->connection == owner->connection
-           && (!owner->behind || owned->behind == owner->behind);
-}
-
 void
 gpb_rentals_drop (gpb_rentals_t *self, const gpb_owner_t *owner)
 {
     const gpb_ticket_t nobody = { .number = GPB_TICKET_NOBODY };
-    for (gpb_rental_t *asked = zhashx_first (self->asked); asked; asked = zhashx_next (self->asked))
-        if (s_is_owned (&asked->owner, owner))
-            asked->ending = true;
-    gpb_rental_t *rental = zhashx_first (self->rentals);
-    while (rental) {
-        if (s_is_owned (&rental->owner, owner)) {
+    gpb_owned_t *owned;
+    while ((owned = gpb_owners_first (self->owners, owner))) {
+        gpb_rental_t *rental = owned->item;
+        if (rental->lease.handle)
             gpb_rentals_release (self, rental, nobody);
-            rental = zhashx_first (self->rentals);
+        else {
+            //  Asked for: it goes back when the pool has answered.
+            gpb_owners_remove (self->owners, owned);
+            rental->ending = true;
         }
-        else
-            rental = zhashx_next (self->rentals);
     }
 }
 
@@ -253,15 +319,12 @@ gpb_rentals_socket (gpb_rentals_t *self)
 //  Notes what the pool has rented out; where nobody is there to be told any more, it goes straight
 //  back.
 static void
-s_install (gpb_rentals_t *self, gpb_rental_t *rental, const zmq_msg_t *frame)
+s_install (gpb_rentals_t *self, gpb_rental_t *rental, const gpb_lease_t *lease)
 {
-    memcpy (&rental->lease, zmq_msg_data ((zmq_msg_t *) frame), sizeof rental->lease);
+    s_uncount (self, rental);
+    rental->lease = *lease;
+    s_count (self, rental);
     zhashx_insert (self->rentals, &rental->lease.handle, rental);
-    self->figures.rents++;
-    self->figures.live++;
-    self->figures.in_use += rental->lease.size;
-    if (self->figures.in_use > self->figures.high_water)
-        self->figures.high_water = self->figures.in_use;
     if (rental->ending)
         gpb_rentals_release (self, rental, (gpb_ticket_t){ .number = GPB_TICKET_NOBODY });
 }
@@ -280,14 +343,20 @@ gpb_rentals_recv (gpb_rentals_t *self, gpb_ticket_t *ticket_p, zmq_msg_t *header
             continue;
         *ticket_p = (gpb_ticket_t){ .number = hop.slot, .generation = hop.generation };
         is_for_somebody = hop.slot != GPB_TICKET_NOBODY;
+        gpb_lease_frame_t frame = { .lease = { .handle = 0 } };
+        if (message.payloads_count == 1
+            && zmq_msg_size (&message.payloads [0]) == sizeof (gpb_lease_frame_t))
+        {
+            memcpy (&frame, zmq_msg_data (&message.payloads [0]), sizeof frame);
+            self->holding = frame.holding;
+        }
         gpb_rental_t *rental = zhashx_lookup (self->asked, ticket_p);
         if (rental) {
             zhashx_delete (self->asked, ticket_p);
-            if (message.payloads_count == 1
-                && zmq_msg_size (&message.payloads [0]) == sizeof (gpb_lease_t))
-                s_install (self, rental, &message.payloads [0]);
+            if (frame.lease.handle)
+                s_install (self, rental, &frame.lease);
             else
-                gpb_free (rental);    //  the pool refused
+                s_rental_free (self, rental);    //  the pool refused
         }
         zmq_msg_move (header, &message.header);
     }
@@ -295,8 +364,42 @@ gpb_rentals_recv (gpb_rentals_t *self, gpb_ticket_t *ticket_p, zmq_msg_t *header
     return is_for_somebody;
 }
 
-const Gpb__V1__PoolStats *
-gpb_rentals_figures (const gpb_rentals_t *self)
+static void
+s_ask_stats (gpb_rentals_t *self, uint16_t flags, gpb_ticket_t ticket)
 {
-    return &self->figures;
+    Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
+    Gpb__V1__Stats stats = GPB__V1__STATS__INIT;
+    request.body_case = GPB__V1__REQUEST__BODY_STATS;
+    request.stats = &stats;
+    s_send_request (self, STATS_CLIENT, flags, ticket, &request);
+}
+
+void
+gpb_rentals_ask_stats (gpb_rentals_t *self, gpb_ticket_t ticket)
+{
+    s_ask_stats (self, 0, ticket);
+}
+
+void
+gpb_rentals_ask_trim (gpb_rentals_t *self, gpb_ticket_t ticket)
+{
+    s_ask_stats (self, GPB_HOP_TRIM, ticket);
+}
+
+const gpb_holding_t *
+gpb_rentals_holding (const gpb_rentals_t *self)
+{
+    return &self->holding;
+}
+
+uint64_t
+gpb_rentals_used (const gpb_rentals_t *self)
+{
+    return self->used;
+}
+
+uint64_t
+gpb_rentals_rented (const gpb_rentals_t *self)
+{
+    return self->rented;
 }

@@ -10,32 +10,37 @@
 #define GPB_RENTALS_H_INCLUDED
 
 #include "gpb_lease.h"
+#include "gpb_owners.h"
+#include "gpb_reservations.h"
 #include "gpb_service.h"
 #include "gpb_shared_context.h"
 
 typedef struct _gpb_rentals_t gpb_rentals_t;
 
-//  A job that waits for the pool, by its number and generation in the device's table.
+//  A job that waits for the pool, by its number and generation in the device's table. A number of
+//  GPB_TICKET_NOBODY: nobody waits.
 typedef struct {
     uint32_t number;
     uint32_t generation;
 } gpb_ticket_t;
 
-#define GPB_TICKET_NOBODY UINT32_MAX    //  as a number: nobody waits
-
 //  A rented buffer as its device knows it.
 typedef struct {
-    gpb_lease_t lease;
+    gpb_ticket_t ticket;    //  of the rent or, once it is ending, of the release; the first member
+    gpb_lease_t lease;      //  its handle is 0 until the pool has answered
     gpb_owner_t owner;
-    size_t users;           //  jobs on the device that use it
-    bool mapped;            //  by its owner, in this process: no job may use it
-    bool ending;            //  to be released when users is 0: no new job may use it
-    gpb_ticket_t ticket;    //  of the release that waits for that
+    gpb_owned_t owned;
+    uint64_t client;         //  the owner's number toward the pool
+    uint64_t reservation;    //  that it is drawn from; 0: none
+    size_t users;            //  jobs on the device that use it
+    bool mapped;             //  by its owner, in this process: no job may use it
+    bool ending;             //  to be released when users is 0: no new job may use it
 } gpb_rental_t;
 
-//  Starts the pool. NULL: the reason is in *error.
+//  Starts the pool. reservations is borrowed for its life; it may be NULL, and then nothing is
+//  drawn from any. NULL: the reason is in *error.
 gpb_rentals_t *gpb_rentals_new (const gpb_config_t *config, const gpb_shared_context_t *shared,
-                                gpb_error_t *error);
+                                gpb_reservations_t *reservations, gpb_error_t *error);
 
 //  Stops the pool, which gives all memory back: nothing on the device may use it any more.
 void gpb_rentals_destroy (gpb_rentals_t **self_p);
@@ -48,10 +53,12 @@ void gpb_rentals_abandon (gpb_rentals_t **self_p);
 gpb_rental_t *gpb_rentals_lookup (gpb_rentals_t *self, const gpb_owner_t *owner, uint64_t handle,
                                   gpb_error_t *error);
 
-//  Passes a rent on to the pool; header is the request's, and is taken. gpb_rentals_recv has the
-//  answer, later. RESOURCE_EXHAUSTED when memory runs out.
+//  Passes a rent on to the pool; header is the request's, and is taken. Where it names a
+//  reservation, its bytes are drawn from that until the pool has refused it or the buffer is
+//  released. gpb_rentals_recv has the answer, later. RESOURCE_EXHAUSTED when memory runs out; what
+//  gpb_reservations_draw refuses.
 gpb_status_t gpb_rentals_rent (gpb_rentals_t *self, const gpb_owner_t *owner, gpb_ticket_t ticket,
-                               zmq_msg_t *header, gpb_error_t *error);
+                               const Gpb__V1__Rent *rent, zmq_msg_t *header, gpb_error_t *error);
 
 //  Nobody waits for this ticket's rent any more: what comes of it goes straight back.
 void gpb_rentals_forget (gpb_rentals_t *self, gpb_ticket_t ticket);
@@ -75,7 +82,20 @@ void *gpb_rentals_socket (gpb_rentals_t *self);
 //  already. False: there is none.
 bool gpb_rentals_recv (gpb_rentals_t *self, gpb_ticket_t *ticket_p, zmq_msg_t *header);
 
-//  Figures of what is rented through this device; borrowed.
-const Gpb__V1__PoolStats *gpb_rentals_figures (const gpb_rentals_t *self);
+//  Asks the pool for its figures: gpb_rentals_recv has a StatsReply for this ticket, later.
+void gpb_rentals_ask_stats (gpb_rentals_t *self, gpb_ticket_t ticket);
+
+//  Has the pool zero what came back and give all that is free to the driver: gpb_rentals_recv has a
+//  StatsReply for this ticket when that is done.
+void gpb_rentals_ask_trim (gpb_rentals_t *self, gpb_ticket_t ticket);
+
+//  What the pool has of the device's own memory, as it said last; borrowed.
+const gpb_holding_t *gpb_rentals_holding (const gpb_rentals_t *self);
+
+//  Bytes of the device's own memory that clients have rented or asked for.
+uint64_t gpb_rentals_used (const gpb_rentals_t *self);
+
+//  The same of all memory, which is what the rent limit counts.
+uint64_t gpb_rentals_rented (const gpb_rentals_t *self);
 
 #endif

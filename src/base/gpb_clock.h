@@ -5,6 +5,7 @@
 #ifndef GPB_CLOCK_H_INCLUDED
 #define GPB_CLOCK_H_INCLUDED
 
+#include <limits.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -19,6 +20,14 @@ gpb_clock_ns (void)
     struct timespec now;
     clock_gettime (CLOCK_MONOTONIC, &now);
     return (uint64_t) now.tv_sec * GPB_NS_PER_S + (uint64_t) now.tv_nsec;
+}
+
+//  From now until then in ms, as zmq_poll takes it: never short of it, and 0 where it has passed.
+static inline int
+gpb_wait_ms (uint64_t now_ns, uint64_t until_ns)
+{
+    uint64_t wait_ms = until_ns > now_ns ? (until_ns - now_ns) / GPB_NS_PER_MS + 1 : 0;
+    return wait_ms < INT_MAX ? (int) wait_ms : INT_MAX;
 }
 
 #endif

@@ -19,6 +19,7 @@
 #define GPB_HOP_MAGIC 0x31706F48u    //  "Hop1"
 
 #define GPB_HOP_INPROC 1    //  the client is in the broker's process
+#define GPB_HOP_TRIM 2    //  of a pool's device, with stats: first, free memory goes to the driver
 
 typedef struct {
     uint32_t magic;
