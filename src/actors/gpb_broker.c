@@ -26,6 +26,7 @@
 #include "gpb_executors.h"
 #include "gpb_log.h"
 #include "gpb_placement.h"
+#include "gpb_poller.h"
 #include "gpb_registration.h"
 #include "gpb_report.h"
 #include "gpb_service.h"
@@ -37,6 +38,9 @@
 #define FIGURES_SOON_NS (100 * GPB_NS_PER_MS)    //  where they change without an answer that says so
 #define DEVICE_ANSWER_MS 10000     //  for a device that has just started to say what it is
 #define STOP_LINGER_MS 1000        //  for the last answers to leave over tcp
+#define PIPE_ITEM 0                //  of the poller
+#define ROUTER_ITEM 1
+#define MONITOR_ITEM 2
 #define AGING_LOOKS 16             //  at what has waited long, in the time that is long
 #define ATTEMPTS_MAX 4             //  of one request: what fails on four devices is at fault itself
 
@@ -52,6 +56,8 @@ typedef struct {
     gpb_kernels_t *kernels;
     gpb_registration_t *registrations;                       //  under way
     gpb_executors_t executors;                               //  the devices
+    gpb_poller_t poller;                                     //  pipe, ROUTER, monitor, then these
+    unsigned items [GPB_PLACEMENT_DEVICES_MAX];              //  of the poller, where it is connected
     gpb_told_t told [GPB_PLACEMENT_DEVICES_MAX];             //  as each device said last
     gpb_report_counts_t counts;
     char **notices;    //  ends in NULL
@@ -518,11 +524,11 @@ s_command_device (self_t *self, unsigned index, const char *endpoint, gpb_error_
         return error->status;
     gpb_executors_ask_figures (&self->executors, index);
     //  The one place where the broker waits: at start, for a device that is open already.
-    zmq_pollitem_t items [GPB_EXECUTORS_MAX];
+    zmq_pollitem_t item = { gpb_executors_socket (&self->executors, index), 0, ZMQ_POLLIN, 0 };
     uint64_t end_ns = gpb_clock_ns () + DEVICE_ANSWER_MS * GPB_NS_PER_MS;
     const gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
     while (device->state != GPB_DEVICE_READY && gpb_clock_ns () < end_ns) {
-        zmq_poll (items, gpb_executors_poll (&self->executors, items), DEVICE_ANSWER_MS);
+        zmq_poll (&item, 1, DEVICE_ANSWER_MS);
         s_recv_from_device (self, index);
     }
     //  One that says nothing is lost; the node serves the others.
@@ -530,6 +536,8 @@ s_command_device (self_t *self, unsigned index, const char *endpoint, gpb_error_
         gpb_executors_disconnect (&self->executors, index);
         s_lose_device (self, index, "it did not say what it is");
     }
+    else
+        self->items [index] = gpb_poller_add_socket (&self->poller, item.socket);
     return GPB_OK;
 }
 
@@ -611,8 +619,12 @@ s_start (self_t *self)
     if (self->codec && self->node)
         self->service = gpb_service_new (self->config, s_handlers,
                                          sizeof s_handlers / sizeof s_handlers [0], self, error);
-    if (self->service)
-        self->router = gpb_service_router (self->service);
+    if (!self->service)
+        return;
+    self->router = gpb_service_router (self->service);
+    gpb_poller_add_socket (&self->poller, zsock_resolve (self->pipe));
+    gpb_poller_add_socket (&self->poller, gpb_router_socket (self->router));
+    gpb_poller_add_socket (&self->poller, gpb_router_monitor (self->router));
 }
 
 //  A device gives back what a client that has left has had, when its work is done: its figures are
@@ -691,29 +703,49 @@ s_check_time (self_t *self)
     return (int) ((next_ns - now_ns) / GPB_NS_PER_MS) + 1;
 }
 
+//  Waits for something to do. What was sent on has to be read again before its descriptor tells
+//  anything.
+static void
+s_wait (self_t *self)
+{
+    if (gpb_router_is_touched (self->router))
+        gpb_poller_touch (&self->poller, ROUTER_ITEM);
+    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
+        if (gpb_executors_has (&self->executors, device) && self->executors.touched [device])
+            gpb_poller_touch (&self->poller, self->items [device]);
+    int timeout_ms = s_check_time (self), lease_ms = gpb_router_next_timeout (self->router);
+    gpb_poller_wait (&self->poller,
+                     lease_ms >= 0 && lease_ms < timeout_ms ? lease_ms : timeout_ms);
+}
+
+//  Takes an item's turn: true where there may be something to read.
+static bool
+s_takes_turn (self_t *self, unsigned item)
+{
+    bool is_ready = gpb_poller_is_ready (&self->poller, item);
+    gpb_poller_emptied (&self->poller, item);
+    return is_ready;
+}
+
 //  One round: waits for something to do, and does it. False: $TERM.
 static bool
 s_round (self_t *self, bool reads_pipe)
 {
-    zmq_pollitem_t items [GPB_EXECUTORS_MAX + 3] = {
-        { zsock_resolve (self->pipe), 0, (short) (reads_pipe ? ZMQ_POLLIN : 0), 0 },
-        { gpb_router_socket (self->router), 0, ZMQ_POLLIN, 0 },
-        { gpb_router_monitor (self->router), 0, ZMQ_POLLIN, 0 },
-    };
-    int count = 3 + gpb_executors_poll (&self->executors, items + 3);
-    int timeout_ms = s_check_time (self), lease_ms = gpb_router_next_timeout (self->router);
-    zmq_poll (items, count, lease_ms >= 0 && lease_ms < timeout_ms ? lease_ms : timeout_ms);
-
+    s_wait (self);
     bool go_on = true;
-    if (items [0].revents & ZMQ_POLLIN)
+    if (reads_pipe && s_takes_turn (self, PIPE_ITEM) && zsock_events (self->pipe) & ZMQ_POLLIN) {
         go_on = gpb_service_command (self->service, self->pipe, s_command);
+        gpb_poller_touch (&self->poller, PIPE_ITEM);
+    }
     for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-        if (gpb_executors_has (&self->executors, device))
+        if (gpb_executors_has (&self->executors, device)
+            && s_takes_turn (self, self->items [device]))
             s_recv_from_device (self, device);
     s_dispatch (self);
-    if (go_on)
+    if (go_on && s_takes_turn (self, ROUTER_ITEM))
         gpb_service_receive (self->service, BATCH);
-    s_drop_ended (self);
+    if (s_takes_turn (self, MONITOR_ITEM) || gpb_router_next_timeout (self->router) == 0)
+        s_drop_ended (self);
     return go_on;
 }
 

@@ -48,6 +48,7 @@ s_send (gpb_executors_t *self, unsigned index, const gpb_hop_t *hop, zmq_msg_t *
     message->envelope_count = 1;
     zmq_msg_move (&message->header, header);
     gpb_message_send (message, zsock_resolve (self->dealers [index]), NULL);
+    self->touched [index] = true;
     gpb_message_clear (message);
 }
 
@@ -133,9 +134,11 @@ bool
 gpb_executors_recv (gpb_executors_t *self, unsigned index, gpb_hop_t *hop, gpb_message_t *message)
 {
     void *socket = zsock_resolve (self->dealers [index]);
+    self->touched [index] = true;
     while (gpb_message_recv (message, socket, NULL) == GPB_OK)
         if (message->envelope_count == 1 && gpb_hop_read (&message->envelope [0], hop))
             return true;
+    self->touched [index] = false;
     return false;
 }
 
@@ -145,13 +148,8 @@ gpb_executors_is_own (const gpb_hop_t *hop)
     return hop->slot == NO_SLOT;
 }
 
-int
-gpb_executors_poll (const gpb_executors_t *self, zmq_pollitem_t *items)
+void *
+gpb_executors_socket (const gpb_executors_t *self, unsigned index)
 {
-    int count = 0;
-    for (unsigned index = 0; index < GPB_EXECUTORS_MAX; index++)
-        if (self->dealers [index])
-            items [count++] =
-                (zmq_pollitem_t){ zsock_resolve (self->dealers [index]), 0, ZMQ_POLLIN, 0 };
-    return count;
+    return gpb_executors_has (self, index) ? zsock_resolve (self->dealers [index]) : NULL;
 }

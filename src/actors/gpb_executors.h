@@ -13,8 +13,11 @@
 
 #define GPB_EXECUTORS_MAX 64
 
+//  A structure of zeros has none.
 typedef struct {
     zsock_t *dealers [GPB_EXECUTORS_MAX];    //  NULL: there is none, or it is lost
+    bool touched [GPB_EXECUTORS_MAX];        //  something was done with it since it was read until
+                                             //  there was no more (gpb_poller.h)
 } gpb_executors_t;
 
 //  RESOURCE_EXHAUSTED, or INVALID_ARGUMENT for what is no endpoint.
@@ -50,7 +53,7 @@ bool gpb_executors_recv (gpb_executors_t *self, unsigned index, gpb_hop_t *hop,
 //  Whether an answer is to a request of the broker's own.
 bool gpb_executors_is_own (const gpb_hop_t *hop);
 
-//  Fills in what to poll, at most GPB_EXECUTORS_MAX, and returns how many.
-int gpb_executors_poll (const gpb_executors_t *self, zmq_pollitem_t *items);
+//  The raw socket to poll for a device's answers; NULL where there is none.
+void *gpb_executors_socket (const gpb_executors_t *self, unsigned index);
 
 #endif

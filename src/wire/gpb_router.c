@@ -66,6 +66,7 @@ struct _gpb_router_t {
     gpb_router_figures_t figures;
     zsock_t *router;
     zsock_t *monitor;
+    bool touched;        //  gpb_router_is_touched
     void *router_zmq;    //  the same, as libzmq knows them
     void *monitor_zmq;
     zhashx_t *peers;    //  by identity
@@ -393,6 +394,7 @@ gpb_router_bind (gpb_router_t *self, const char *endpoint, char *bound, size_t b
     if (s_port_is_too_large (endpoint))
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                               "cannot bind %s: a port is at most 65535", endpoint);
+    self->touched = true;
     //  libzmq's own words, not CZMQ's: that one takes a "*" port for its own.
     if (zmq_bind (self->router_zmq, endpoint) != 0) {
         int reason = zmq_errno ();
@@ -410,6 +412,12 @@ gpb_router_bind (gpb_router_t *self, const char *endpoint, char *bound, size_t b
     if (zmq_getsockopt (self->router_zmq, ZMQ_LAST_ENDPOINT, bound, &size) != 0 || size == 0)
         snprintf (bound, bound_size, "%s", endpoint);
     return GPB_OK;
+}
+
+bool
+gpb_router_is_touched (const gpb_router_t *self)
+{
+    return self->touched;
 }
 
 void *
@@ -455,7 +463,8 @@ gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **
 {
     while (true) {
         gpb_status_t status = gpb_message_recv (message, self->router_zmq, error);
-        if (status == GPB_UNAVAILABLE)
+        self->touched = status != GPB_UNAVAILABLE;
+        if (!self->touched)
             return status;
         self->figures.received++;
         if (status != GPB_OK)
@@ -545,8 +554,10 @@ gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_message_t
     for (size_t index = 0; counts && index < message->payloads_count; index++)
         if (zmq_msg_size (&message->payloads [index]) >= COUNTED_FRAME_SIZE)
             s_count_frame (peer->debt, &message->payloads [index]);
-    if (fits)
+    if (fits) {
         status = gpb_message_send (message, self->router_zmq, NULL);
+        self->touched = true;
+    }
     if (status == GPB_OK) {
         self->figures.sent++;
         return true;

@@ -64,6 +64,10 @@ void gpb_router_destroy (gpb_router_t **self_p, int linger_ms);
 gpb_status_t gpb_router_bind (gpb_router_t *self, const char *endpoint, char *bound,
                               size_t bound_size, gpb_error_t *error);
 
+//  Whether something has been done with the ROUTER since it was read until there was no more: then
+//  its descriptor may not tell what is there (gpb_poller.h).
+bool gpb_router_is_touched (const gpb_router_t *self);
+
 //  The raw sockets to poll for input.
 void *gpb_router_socket (gpb_router_t *self);
 void *gpb_router_monitor (gpb_router_t *self);

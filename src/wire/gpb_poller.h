@@ -1,0 +1,69 @@
+//  gpb_poller - waits for ZeroMQ sockets and descriptors, with one system call a round
+//
+//  zmq_poll asks every socket for its events before it waits and again after that, and each asking
+//  is a system call on the socket's mailbox: with four sockets nine calls a round. Here the
+//  descriptors behind the sockets (ZMQ_FD) are polled, and a socket is looked at only where
+//  something may have come.
+//
+//  ZMQ_FD is edge-triggered: it tells of commands in the mailbox, and whatever is done with a
+//  socket (sending, too) takes them out. So an item counts as ready from when its descriptor says
+//  so, or it is touched, until its owner says that it has read everything there was (until EAGAIN)
+//  and has done nothing else with it since:
+//
+//      gpb_poller_wait (&poller, timeout_ms);
+//      if (gpb_poller_is_ready (&poller, item)) {
+//          gpb_poller_emptied (&poller, item);
+//          ... receive until there is no more; where this stops before, gpb_poller_touch
+//      }
+//      ... after sending on it: gpb_poller_touch (&poller, item)
+//
+//  One thread. The sockets are the owner's, and outlive their items.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_POLLER_H_INCLUDED
+#define GPB_POLLER_H_INCLUDED
+
+#include <poll.h>
+#include <stdbool.h>
+
+#define GPB_POLLER_MAX 72    //  64 devices, and what else an actor has
+
+//  A structure of zeros has no items.
+typedef struct {
+    unsigned count;
+    struct pollfd fds [GPB_POLLER_MAX];
+    bool ready [GPB_POLLER_MAX];
+} gpb_poller_t;
+
+//  Adds a libzmq socket (not a zsock_t), which is ready at first, or a descriptor. The item's
+//  number: they count from 0.
+unsigned gpb_poller_add_socket (gpb_poller_t *self, void *socket);
+unsigned gpb_poller_add_fd (gpb_poller_t *self, int fd);
+
+//  From now on it is never ready. Before its socket is closed.
+void gpb_poller_drop (gpb_poller_t *self, unsigned item);
+
+//  Waits until an item is ready, timeout_ms at the most (-1: without limit); where one is already,
+//  it only looks what else is.
+void gpb_poller_wait (gpb_poller_t *self, int timeout_ms);
+
+static inline bool
+gpb_poller_is_ready (const gpb_poller_t *self, unsigned item)
+{
+    return self->ready [item];
+}
+
+static inline void
+gpb_poller_touch (gpb_poller_t *self, unsigned item)
+{
+    self->ready [item] = true;
+}
+
+static inline void
+gpb_poller_emptied (gpb_poller_t *self, unsigned item)
+{
+    self->ready [item] = false;
+}
+
+#endif
