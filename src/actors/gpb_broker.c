@@ -718,33 +718,24 @@ s_wait (self_t *self)
                      lease_ms >= 0 && lease_ms < timeout_ms ? lease_ms : timeout_ms);
 }
 
-//  Takes an item's turn: true where there may be something to read.
-static bool
-s_takes_turn (self_t *self, unsigned item)
-{
-    bool is_ready = gpb_poller_is_ready (&self->poller, item);
-    gpb_poller_emptied (&self->poller, item);
-    return is_ready;
-}
-
 //  One round: waits for something to do, and does it. False: $TERM.
 static bool
 s_round (self_t *self, bool reads_pipe)
 {
     s_wait (self);
     bool go_on = true;
-    if (reads_pipe && s_takes_turn (self, PIPE_ITEM) && zsock_events (self->pipe) & ZMQ_POLLIN) {
+    if (reads_pipe && gpb_poller_take (&self->poller, PIPE_ITEM) && zsock_events (self->pipe) & ZMQ_POLLIN) {
         go_on = gpb_service_command (self->service, self->pipe, s_command);
         gpb_poller_touch (&self->poller, PIPE_ITEM);
     }
     for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
         if (gpb_executors_has (&self->executors, device)
-            && s_takes_turn (self, self->items [device]))
+            && gpb_poller_take (&self->poller, self->items [device]))
             s_recv_from_device (self, device);
     s_dispatch (self);
-    if (go_on && s_takes_turn (self, ROUTER_ITEM))
+    if (go_on && gpb_poller_take (&self->poller, ROUTER_ITEM))
         gpb_service_receive (self->service, BATCH);
-    if (s_takes_turn (self, MONITOR_ITEM) || gpb_router_next_timeout (self->router) == 0)
+    if (gpb_poller_take (&self->poller, MONITOR_ITEM) || gpb_router_next_timeout (self->router) == 0)
         s_drop_ended (self);
     return go_on;
 }

@@ -25,12 +25,18 @@
 #include "gpb_describe.h"
 #include "gpb_jobs.h"
 #include "gpb_log.h"
+#include "gpb_poller.h"
 
 #include <inttypes.h>
 #include <limits.h>
 #include <unistd.h>
 
 #define BATCH 64                 //  requests between two looks at what is done
+#define PIPE_ITEM 0              //  of the poller
+#define DONE_ITEM 1              //  a job's last command is done
+#define RENTALS_ITEM 2
+#define ROUTER_ITEM 3
+#define MONITOR_ITEM 4
 #define STOP_LINGER_MS 1000      //  for the last answers to leave over tcp
 #define UNANNOUNCED_POLL_MS 1    //  for jobs whose enqueuing broke off: rare, and soon over
 
@@ -50,6 +56,7 @@ typedef struct {
     gpb_codec_t *codec;    //  for what the pool answers
 
     gpb_jobs_t *jobs;
+    gpb_poller_t poller;
     size_t stats_asked;    //  of these, requests for figures that wait for the pool
     uint64_t stop_ns;      //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
 } self_t;
@@ -401,15 +408,21 @@ s_job_done (self_t *self, gpb_job_t *job)
 }
 
 static void
+s_answer_done (self_t *self)
+{
+    gpb_job_t *job;
+    while ((job = gpb_jobs_done (self->jobs, &self->workshop)))
+        s_job_done (self, job);
+    gpb_rentals_settle (self->rentals);
+}
+
+static void
 s_finish (self_t *self)
 {
     uint64_t count;
     ssize_t size = read (self->shared->device_fd, &count, sizeof count);
     (void) size;    //  nothing to read is fine: what is done is looked at anyway
-    gpb_job_t *job;
-    while ((job = gpb_jobs_done (self->jobs, &self->workshop)))
-        s_job_done (self, job);
-    gpb_rentals_settle (self->rentals);
+    s_answer_done (self);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -859,6 +872,14 @@ s_open (self_t *self, unsigned index)
         return;
     self->service = gpb_service_new (config, s_handlers, sizeof s_handlers / sizeof s_handlers [0],
                                      self, error);
+    if (!self->service)
+        return;
+    gpb_router_t *router = gpb_service_router (self->service);
+    gpb_poller_add_socket (&self->poller, zsock_resolve (self->pipe));
+    gpb_poller_add_fd (&self->poller, self->shared->device_fd);
+    gpb_poller_add_socket (&self->poller, gpb_rentals_socket (self->rentals));
+    gpb_poller_add_socket (&self->poller, gpb_router_socket (router));
+    gpb_poller_add_socket (&self->poller, gpb_router_monitor (router));
 }
 
 static void
@@ -903,23 +924,22 @@ s_shorter (int one_ms, int other_ms)
     return one_ms < other_ms ? one_ms : other_ms;
 }
 
-//  One round: waits for something to do, and does it. False: $TERM.
-static bool
-s_round (self_t *self)
+//  Waits for something to do. With all jobs taken, requests wait in the socket: backpressure for who
+//  asks without a broker. The monitor and the leases are looked at while requests are read, so they
+//  wait as well.
+static void
+s_wait (self_t *self)
 {
     gpb_router_t *router = gpb_service_router (self->service);
-    //  With all jobs taken, requests wait in the socket: backpressure for who asks without a
-    //  broker. The monitor and the leases are looked at while requests are read, so they wait as
-    //  well.
+    gpb_poller_t *poller = &self->poller;
     const bool has_room = gpb_jobs_room (self->jobs) > 0;
-    const short reads = has_room ? ZMQ_POLLIN : 0;
-    zmq_pollitem_t items [] = {
-        { NULL, self->shared->device_fd, ZMQ_POLLIN, 0 },
-        { gpb_rentals_socket (self->rentals), 0, ZMQ_POLLIN, 0 },
-        { gpb_router_monitor (router), 0, reads, 0 },
-        { zsock_resolve (self->pipe), 0, (short) (self->stop_ns ? 0 : ZMQ_POLLIN), 0 },
-        { gpb_router_socket (router), 0, reads, 0 },
-    };
+    gpb_poller_pause (poller, ROUTER_ITEM, !has_room);
+    gpb_poller_pause (poller, MONITOR_ITEM, !has_room);
+    gpb_poller_pause (poller, PIPE_ITEM, self->stop_ns != 0);
+    if (gpb_router_is_touched (router))
+        gpb_poller_touch (poller, ROUTER_ITEM);
+    if (gpb_rentals_is_touched (self->rentals))
+        gpb_poller_touch (poller, RENTALS_ITEM);
     int timeout_ms = s_shorter (s_check_deadlines (self), s_check_reservations (self));
     if (has_room)
         timeout_ms = s_shorter (timeout_ms, gpb_router_next_timeout (router));
@@ -927,19 +947,32 @@ s_round (self_t *self)
         timeout_ms = s_shorter (timeout_ms, gpb_wait_ms (gpb_clock_ns (), self->stop_ns));
     if (gpb_jobs_is_unannounced (self->jobs))
         timeout_ms = s_shorter (timeout_ms, UNANNOUNCED_POLL_MS);
-    zmq_poll (items, sizeof items / sizeof items [0], timeout_ms);
+    gpb_poller_wait (poller, timeout_ms);
+}
 
+//  One round: waits for something to do, and does it. False: $TERM.
+static bool
+s_round (self_t *self)
+{
+    s_wait (self);
+    gpb_poller_t *poller = &self->poller;
     bool go_on = true;
-    if (items [3].revents & ZMQ_POLLIN)
+    if (gpb_poller_take (poller, PIPE_ITEM) && zsock_events (self->pipe) & ZMQ_POLLIN) {
         go_on = gpb_service_command (self->service, self->pipe, NULL);
-    s_finish (self);
-    s_recv_from_pool (self);
+        gpb_poller_touch (poller, PIPE_ITEM);
+    }
+    if (gpb_poller_take (poller, DONE_ITEM) || gpb_jobs_is_unannounced (self->jobs))
+        s_finish (self);
+    if (gpb_poller_take (poller, RENTALS_ITEM))
+        s_recv_from_pool (self);
     s_check_reservations (self);    //  those that ended while it waited are not found any more
     size_t room = gpb_jobs_room (self->jobs), most = room < BATCH ? room : BATCH;
-    if (go_on && most)
+    if (go_on && most && gpb_poller_take (poller, ROUTER_ITEM))
         gpb_service_receive (self->service, most);
-    s_drop_ended (self);
-    s_finish (self);    //  what needed no command, or was quick, is answered in this round
+    if (gpb_poller_take (poller, MONITOR_ITEM)
+        || gpb_router_next_timeout (gpb_service_router (self->service)) == 0)
+        s_drop_ended (self);
+    s_answer_done (self);    //  what needed no command, or was quick, is answered in this round
     return go_on;
 }
 

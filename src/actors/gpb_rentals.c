@@ -22,6 +22,7 @@ struct _gpb_rentals_t {
     gpb_reservations_t *reservations;    //  borrowed
     zactor_t *pool;
     zsock_t *dealer;
+    bool touched;         //  gpb_rentals_is_touched
     gpb_owners_t *owners;
     zhashx_t *rentals;    //  by handle
     zlistx_t *ending;     //  those that wait for their users
@@ -197,6 +198,7 @@ s_send (gpb_rentals_t *self, uint64_t client, uint16_t flags, gpb_ticket_t ticke
     message.envelope_count = 1;
     zmq_msg_move (&message.header, header);
     gpb_message_send (&message, zsock_resolve (self->dealer), NULL);
+    self->touched = true;
     gpb_message_clear (&message);
 }
 
@@ -316,6 +318,12 @@ gpb_rentals_socket (gpb_rentals_t *self)
     return zsock_resolve (self->dealer);
 }
 
+bool
+gpb_rentals_is_touched (const gpb_rentals_t *self)
+{
+    return self->touched;
+}
+
 //  Notes what the pool has rented out; where nobody is there to be told any more, it goes straight
 //  back.
 static void
@@ -361,6 +369,7 @@ gpb_rentals_recv (gpb_rentals_t *self, gpb_ticket_t *ticket_p, zmq_msg_t *header
         zmq_msg_move (header, &message.header);
     }
     gpb_message_clear (&message);
+    self->touched = is_for_somebody;    //  or else there was no more
     return is_for_somebody;
 }
 

@@ -74,8 +74,10 @@ void gpb_rentals_drop (gpb_rentals_t *self, const gpb_owner_t *owner);
 //  Sends the releases whose buffers have no users any more. To be called when jobs are done.
 void gpb_rentals_settle (gpb_rentals_t *self);
 
-//  The socket to poll for what the pool answers.
+//  The socket to poll for what the pool answers, and whether something has been done with it since
+//  it was read until there was no more (gpb_poller.h).
 void *gpb_rentals_socket (gpb_rentals_t *self);
+bool gpb_rentals_is_touched (const gpb_rentals_t *self);
 
 //  The next answer of the pool for somebody that waits: whose, and its header, which the caller has
 //  initialised and gets. What was rented for an owner that is gone meanwhile is on its way back

@@ -29,17 +29,17 @@ gpb_poller_add_socket (gpb_poller_t *self, void *socket)
 }
 
 void
-gpb_poller_drop (gpb_poller_t *self, unsigned item)
+gpb_poller_pause (gpb_poller_t *self, unsigned item, bool is_paused)
 {
-    self->fds [item].fd = -1;    //  poll passes over it
-    self->ready [item] = false;
+    self->paused [item] = is_paused;
+    self->fds [item].events = is_paused ? 0 : POLLIN;
 }
 
 void
 gpb_poller_wait (gpb_poller_t *self, int timeout_ms)
 {
     for (unsigned item = 0; item < self->count; item++)
-        if (self->ready [item])
+        if (gpb_poller_is_ready (self, item))
             timeout_ms = 0;
     if (poll (self->fds, self->count, timeout_ms) <= 0)
         return;    //  nothing, or a signal: the owner has a look at the time

@@ -11,10 +11,8 @@
 //  and has done nothing else with it since:
 //
 //      gpb_poller_wait (&poller, timeout_ms);
-//      if (gpb_poller_is_ready (&poller, item)) {
-//          gpb_poller_emptied (&poller, item);
+//      if (gpb_poller_take (&poller, item))
 //          ... receive until there is no more; where this stops before, gpb_poller_touch
-//      }
 //      ... after sending on it: gpb_poller_touch (&poller, item)
 //
 //  One thread. The sockets are the owner's, and outlive their items.
@@ -34,6 +32,7 @@ typedef struct {
     unsigned count;
     struct pollfd fds [GPB_POLLER_MAX];
     bool ready [GPB_POLLER_MAX];
+    bool paused [GPB_POLLER_MAX];
 } gpb_poller_t;
 
 //  Adds a libzmq socket (not a zsock_t), which is ready at first, or a descriptor. The item's
@@ -41,8 +40,9 @@ typedef struct {
 unsigned gpb_poller_add_socket (gpb_poller_t *self, void *socket);
 unsigned gpb_poller_add_fd (gpb_poller_t *self, int fd);
 
-//  From now on it is never ready. Before its socket is closed.
-void gpb_poller_drop (gpb_poller_t *self, unsigned item);
+//  While an item is paused nobody waits for it, and it is not ready; what comes meanwhile is not
+//  lost.
+void gpb_poller_pause (gpb_poller_t *self, unsigned item, bool is_paused);
 
 //  Waits until an item is ready, timeout_ms at the most (-1: without limit); where one is already,
 //  it only looks what else is.
@@ -51,7 +51,7 @@ void gpb_poller_wait (gpb_poller_t *self, int timeout_ms);
 static inline bool
 gpb_poller_is_ready (const gpb_poller_t *self, unsigned item)
 {
-    return self->ready [item];
+    return self->ready [item] && !self->paused [item];
 }
 
 static inline void
@@ -64,6 +64,16 @@ static inline void
 gpb_poller_emptied (gpb_poller_t *self, unsigned item)
 {
     self->ready [item] = false;
+}
+
+//  An item's turn: true where there may be something to read, and then it counts as emptied.
+static inline bool
+gpb_poller_take (gpb_poller_t *self, unsigned item)
+{
+    bool is_ready = gpb_poller_is_ready (self, item);
+    if (is_ready)
+        gpb_poller_emptied (self, item);
+    return is_ready;
 }
 
 #endif

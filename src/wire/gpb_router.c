@@ -31,6 +31,7 @@
 
 #define COUNTED_FRAME_SIZE 4096    //  smaller frames are bounded by the high-water mark alone
 #define HEARTBEATS_MISSED 3
+#define ZAP_DOMAIN "gpb"
 #define LEASE_CHECKS 4      //  a lease is looked at so many times while it lasts
 #define FD_MAX (1 << 20)    //  Linux's default hard limit of open files, fs.nr_open
 
@@ -329,6 +330,10 @@ gpb_router_new (const gpb_router_options_t *options, gpb_error_t *error)
     self->router_zmq = zsock_resolve (self->router);
     self->monitor_zmq = zsock_resolve (self->monitor);
     zsock_set_router_mandatory (self->router, 1);
+    //  A peer that speaks a ZMTP before 3.0 has no properties: nothing would tell its descriptor,
+    //  and it would look like one in this process. libzmq turns it away where there is a ZAP domain
+    //  (zmtp_engine.cpp); without a ZAP handler the domain means nothing else.
+    zsock_set_zap_domain (self->router, ZAP_DOMAIN);
     zsock_set_sndhwm (self->router, (int) options->reply_high_water);
     int64_t max_size = (int64_t) options->max_frame_size;
     zmq_setsockopt (self->router_zmq, ZMQ_MAXMSGSIZE, &max_size, sizeof max_size);
