@@ -146,7 +146,7 @@ END_TEST
 //  ---------------------------------------------------------------------------------------------------------
 //  Writers
 
-#define LARGE ((size_t) 1 << 20)
+#define LARGE ((size_t) 256 * 1024)    //  many writes of a page, so that a kill falls between them
 #define ROUNDS 60
 
 //  Puts LARGE bytes, all one letter, under s_key.
@@ -359,7 +359,7 @@ static bool
 s_mount_own (const char *source, const char *target, const char *type, unsigned long flags,
              const char *options)
 {
-    return unshare (CLONE_NEWNS) == 0 && mount (NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0
+    return unshare (CLONE_NEWNS) == 0 && mount ("", "/", "", MS_REC | MS_PRIVATE, "") == 0
            && mount (source, target, type, flags, options) == 0;
 }
 
@@ -494,7 +494,7 @@ s_make_read_only (bool mounted)
 {
     const char *root = gpb_test_cache_root;
     if (mounted) {
-        ck_assert_int_eq (mount (NULL, root, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+        ck_assert_int_eq (mount ("", root, "", MS_REMOUNT | MS_RDONLY, ""), 0);
         return;
     }
     char above [400];
