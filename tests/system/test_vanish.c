@@ -73,7 +73,7 @@ START_TEST (test_what_a_killed_client_had_is_back_within_a_second)
 
     gpb_test_use_fake (1, (uint64_t) 64 << 20);
     gpb_test_node_t node;
-    gpb_test_node_start (&node);
+    gpb_test_node_start (&node, "--bind", GPB_TEST_ANY_PORT);
     gpb_client_t *watcher = gpb_test_client (&node);
     uint64_t baseline = gpb_test_figure (watcher, gpb_test_available);
     ck_assert_uint_gt (baseline, RENTS * RENT_SIZE + RESERVED);
