@@ -125,8 +125,7 @@ START_TEST (test_one_client_at_its_bound_leaves_room_for_others)
     s_send_from (&other, (s_request_t){ .id = 2, .device = -1, .size = 60000 });
     gpb_test_peer_expect (&other, 2, GPB_RESOURCE_EXHAUSTED);    //  over its bytes
     s_send_from (&other, (s_request_t){ .id = 3, .device = -1, .size = 70000 });
-    ck_assert_uint_eq (
-        gpb_test_peer_expect (&other, 3, GPB_RESOURCE_EXHAUSTED)->retry_after_ms, 0);
+    ck_assert_uint_eq (gpb_test_peer_expect (&other, 3, GPB_RESOURCE_EXHAUSTED)->retry_after_ms, 0);
     s_finish (works);
     for (unsigned count = 0; count < 3; count++) {
         gpb_test_executor_take (&s_node.devices [0], &work);
@@ -326,8 +325,8 @@ START_TEST (test_a_rent_that_a_device_cannot_hold_is_tried_on_the_others)
         ck_assert_int_eq (work.kind, kinds [index]);
         gpb_test_executor_answer (second, &work, GPB_RESOURCE_EXHAUSTED, "full too", NULL);
         //  Both say that they have the memory, so the last one's own word is all there is.
-        ck_assert_str_eq (
-            gpb_test_peer_expect (&s_node.client, 1, GPB_RESOURCE_EXHAUSTED)->message, "full too");
+        ck_assert_str_eq (gpb_test_peer_expect (&s_node.client, 1, GPB_RESOURCE_EXHAUSTED)->message,
+                          "full too");
 
         //  With what they have by now, each is named.
         s_send_memory (2, kinds [index], 100, 0);
@@ -343,8 +342,8 @@ START_TEST (test_a_rent_that_a_device_cannot_hold_is_tried_on_the_others)
         for (unsigned device = 0; device < 2; device++) {
             s_node.devices [device].available_memory = 1000;
             gpb_test_executor_answer (&s_node.devices [device],
-                                      &(gpb_test_work_t){ .hop = { .magic = GPB_HOP_MAGIC,
-                                                                   .slot = 1000000 } },
+                                      &(gpb_test_work_t){
+                                          .hop = { .magic = GPB_HOP_MAGIC, .slot = 1000000 } },
                                       GPB_OK, "", NULL);
             //  Until the broker has seen that answer too.
             while (s_stats ().devices [device]->available_memory != 1000)

@@ -40,8 +40,11 @@ s_recv (gpb_hop_t *hop, gpb_message_t *message)
 static zmq_msg_t
 s_entry (gpb_entry_t *entry, uint64_t id)
 {
-    *entry = (gpb_entry_t){ .slot = 17, .generation = 4, .key = { .client = 9, .id = id },
-                            .attempts = 2, .deadline = { .key = 5000 } };
+    *entry = (gpb_entry_t){ .slot = 17,
+                            .generation = 4,
+                            .key = { .client = 9, .id = id },
+                            .attempts = 2,
+                            .deadline = { .key = 5000 } };
     gpb_message_init (&entry->message);
     zmq_msg_t payload, header;
     gpb_test_payload (&payload, 100000);

@@ -374,7 +374,7 @@ START_TEST (test_each_bound_says_itself_the_depth_and_when_to_try_again)
     s_set_pace (1, 10 * GPB_NS_PER_MS);
     ck_assert_refused (s_admit (&s_tenant, 3, 10, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
                        "200 requests wait for this client, which is the bound: try again in 60 ms");
-    ck_assert_uint_eq (retry_after_ms, 60);    //  12 of 200 requests, of two devices
+    ck_assert_uint_eq (retry_after_ms, 60);                   //  12 of 200 requests, of two devices
     ck_assert_ok (s_admit (NULL, 3, 10, &retry_after_ms));    //  another client
     ck_assert_ok (s_admit (NULL, 1, 10, &retry_after_ms));    //  nothing waits for one alone
     gpb_tenant_t other = { .size = 19990, .depth = 1 };
@@ -442,8 +442,9 @@ START_TEST (test_turns_are_of_device_time)
     gpb_tenant_t quick = { .cost_ns = 10000 }, slow = { .cost_ns = GPB_NS_PER_MS };
     for (unsigned number = 0; number < 200; number++) {
         gpb_entry_t *entry = &s_entries [number];
-        *entry = (gpb_entry_t){ .slot = number, .devices = 1, .size = 10,
-                                .tenant = number % 2 ? &quick : &slow };
+        *entry = (gpb_entry_t){
+            .slot = number, .devices = 1, .size = 10, .tenant = number % 2 ? &quick : &slow
+        };
         ck_assert_ok (gpb_placement_queue (s_placement, entry, s_clock_ns, &error));
     }
     unsigned of_slow = 0;
@@ -499,5 +500,4 @@ GPB_TEST_MAIN ("gpb_placement", 20, test_devices_are_looked_up_by_index,
                test_each_bound_says_itself_the_depth_and_when_to_try_again,
                test_what_one_device_alone_may_have_is_bounded_apart,
                test_memory_on_its_way_to_a_device_is_not_promised_twice,
-               test_turns_are_of_device_time,
-               test_what_gets_no_memory_is_refused)
+               test_turns_are_of_device_time, test_what_gets_no_memory_is_refused)

@@ -131,9 +131,10 @@ START_TEST (test_out_of_memory_is_said_with_figures_and_passes)
                             GPB_RESOURCE_EXHAUSTED, "18446744073709551615 bytes");
     uint64_t handle = s_rent (s_client, 700000);
     for (int round = 0; round < 3; round++)
-        gpb_test_actor_refused (s_client,
-                                gpb_request_rent (400000, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE),
-                                GPB_RESOURCE_EXHAUSTED, "700032 of 1048576 bytes are rented out on device 0, 700000 of them to this client");
+        gpb_test_actor_refused (
+            s_client, gpb_request_rent (400000, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE),
+            GPB_RESOURCE_EXHAUSTED,
+            "700032 of 1048576 bytes are rented out on device 0, 700000 of them to this client");
     gpb_test_actor_done (s_client, gpb_request_release (handle));
     s_rent (s_client, 1048576);
     s_stop ();

@@ -239,8 +239,8 @@ START_TEST (test_what_names_memory_keeps_its_order_whatever_it_says_of_itself)
     s_add_bound (1, 0, 3, 5);
     s_add_bound (2, 0, 0, 600);
     s_add_bound (3, 0, 1, 1);
-    s_add (4, 0, -1, 700);          //  has nothing to do with them
-    s_add_bound (5, 1, 0, 700);     //  nor has another client
+    s_add (4, 0, -1, 700);         //  has nothing to do with them
+    s_add_bound (5, 1, 0, 700);    //  nor has another client
     s_expect (5, 0);
     s_expect (4, 0);
     for (unsigned number = 0; number < 4; number++)

@@ -415,7 +415,7 @@ START_TEST (test_a_mapped_buffer_is_not_for_kernels)
 }
 END_TEST
 
-GPB_TEST_MAIN ("rented memory", 30,test_requests_on_one_buffer_keep_their_order,
+GPB_TEST_MAIN ("rented memory", 30, test_requests_on_one_buffer_keep_their_order,
                test_a_buffer_is_its_owners_alone, test_what_is_rented_is_zeroed,
                test_parts_of_a_buffer_are_written_copied_and_read,
                test_nothing_reaches_outside_a_buffer, test_a_buffer_begins_where_its_parameter_may,

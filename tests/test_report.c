@@ -30,14 +30,16 @@ s_handle (void *self, gpb_call_t *call)
     (void) self;
     static char notice [] = "cuda: no driver";
     char *notices [] = { notice, NULL };
-    gpb_report_t report = { .node = "node",
-                            .placement = s_placement,
-                            .router = gpb_router_figures (gpb_service_router (s_service)),
-                            .told = s_told,
-                            .counts = { .exhausted = 11, .expired = 12, .cancelled = 13, .rerun = 14 },
-                            .notices = notices,
-                            .notices_count = 1,
-                            .started_ns = gpb_clock_ns () - 5 * GPB_NS_PER_S };
+    gpb_report_t report = {
+        .node = "node",
+        .placement = s_placement,
+        .router = gpb_router_figures (gpb_service_router (s_service)),
+        .told = s_told,
+        .counts = { .exhausted = 11, .expired = 12, .cancelled = 13, .rerun = 14 },
+        .notices = notices,
+        .notices_count = 1,
+        .started_ns = gpb_clock_ns () - 5 * GPB_NS_PER_S
+    };
     gpb_alloc_fail (s_fail_after, 0);
     switch (call->request->body_case) {
     case GPB__V1__REQUEST__BODY_DEVICES: gpb_report_devices (&report, s_service, call); break;
@@ -137,10 +139,9 @@ START_TEST (test_stats_hold_what_was_counted)
     s_open ();
     gpb_entry_t entries [5];
     for (unsigned number = 0; number < 5; number++) {
-        entries [number] = (gpb_entry_t){ .devices = 3,
-                                          .size = 10,
-                                          .received_ns = 1 + number,
-                                          .tenant = &s_tenant };
+        entries [number] = (gpb_entry_t){
+            .devices = 3, .size = 10, .received_ns = 1 + number, .tenant = &s_tenant
+        };
         ck_assert_ok (gpb_placement_queue (s_placement, &entries [number], 1, &error));
     }
     uint64_t now_ns = gpb_clock_ns ();

@@ -20,9 +20,9 @@ gpb_book_t *gpb_book_new (gpb_error_t *error);
 //  Entries that are still open are freed unanswered, and their registrations with them.
 void gpb_book_destroy (gpb_book_t **self_p);
 
-//  Enters the request of a call, taking its frames; its connection gets a tenant with the first one. NULL: ALREADY_EXISTS where this connection has
-//  one with this id in flight, or RESOURCE_EXHAUSTED when memory runs out; the frames are still the
-//  call's.
+//  Enters the request of a call, taking its frames; its connection gets a tenant with the first
+//  one. NULL: ALREADY_EXISTS where this connection has one with this id in flight, or
+//  RESOURCE_EXHAUSTED when memory runs out; the frames are still the call's.
 gpb_entry_t *gpb_book_enter (gpb_book_t *self, gpb_call_t *call, gpb_error_t *error);
 
 //  Frees an entry, which must be in no queue, and have no registration any more.

@@ -19,55 +19,24 @@
 #include "gpb_broker.h"
 
 #include "gpb_alloc.h"
-#include "gpb_book.h"
+#include "gpb_broker_private.h"
 #include "gpb_clock.h"
 #include "gpb_constraints.h"
-#include "gpb_describe.h"
-#include "gpb_executors.h"
 #include "gpb_log.h"
-#include "gpb_placement.h"
-#include "gpb_poller.h"
-#include "gpb_registration.h"
-#include "gpb_report.h"
-#include "gpb_service.h"
 
 #include <inttypes.h>
 
 #define BATCH 128                  //  messages of one socket between two looks at the others
 #define FIGURES_NS GPB_NS_PER_S    //  between two questions to a device about its figures
-#define FIGURES_SOON_NS (100 * GPB_NS_PER_MS)    //  where they change without an answer that says so
-#define DEVICE_ANSWER_MS 10000     //  for a device that has just started to say what it is
-#define STOP_LINGER_MS 1000        //  for the last answers to leave over tcp
-#define PIPE_ITEM 0                //  of the poller
+#define FIGURES_SOON_NS                                                                            \
+    (100 * GPB_NS_PER_MS)         //  where they change without an answer that says so
+#define DEVICE_ANSWER_MS 10000    //  for a device that has just started to say what it is
+#define STOP_LINGER_MS 1000       //  for the last answers to leave over tcp
+#define PIPE_ITEM 0               //  of the poller
 #define ROUTER_ITEM 1
 #define MONITOR_ITEM 2
-#define AGING_LOOKS 16             //  at what has waited long, in the time that is long
-#define ATTEMPTS_MAX 4             //  of one request: what fails on four devices is at fault itself
-
-typedef struct {
-    zsock_t *pipe;
-    gpb_config_t *config;
-    gpb_error_t failure;    //  why there is no service
-    gpb_service_t *service;
-    gpb_router_t *router;    //  the service's
-    gpb_codec_t *codec;      //  for what devices say
-    gpb_book_t *book;
-    gpb_placement_t *placement;
-    gpb_kernels_t *kernels;
-    gpb_registration_t *registrations;                       //  under way
-    gpb_executors_t executors;                               //  the devices
-    gpb_poller_t poller;                                     //  pipe, ROUTER, monitor, then these
-    unsigned items [GPB_PLACEMENT_DEVICES_MAX];              //  of the poller, where it is connected
-    gpb_told_t told [GPB_PLACEMENT_DEVICES_MAX];             //  as each device said last
-    gpb_report_counts_t counts;
-    char **notices;    //  ends in NULL
-    size_t notices_count;
-    char *node;
-    gpb_hello_t hello;
-    uint64_t started_ns;
-    uint64_t next_figures_ns;    //  when devices are asked next
-    uint64_t next_aging_ns;      //  when what has waited long is looked for next
-} self_t;
+#define AGING_LOOKS 16    //  at what has waited long, in the time that is long
+#define ATTEMPTS_MAX 4    //  of one request: what fails on four devices is at fault itself
 
 //  ---------------------------------------------------------------------------------------------------------
 //  To and from devices
@@ -125,8 +94,8 @@ static bool
 s_try_elsewhere (self_t *self, gpb_entry_t *entry, gpb_status_t status, uint64_t now_ns)
 {
     bool is_lost = status == GPB_UNAVAILABLE || status == GPB_DATA_LOSS;
-    bool may = (is_lost && entry->is_idempotent)
-               || (status == GPB_RESOURCE_EXHAUSTED && entry->memory);
+    bool may =
+        (is_lost && entry->is_idempotent) || (status == GPB_RESOURCE_EXHAUSTED && entry->memory);
     uint64_t devices = entry->devices & ~(1ULL << entry->device);
     for (uint64_t left = devices; left; left &= left - 1) {
         unsigned device = (unsigned) __builtin_ctzll (left);
@@ -198,8 +167,6 @@ s_answer (self_t *self, gpb_entry_t *entry, gpb_message_t *message)
     gpb_router_send (self->router, entry->connection, reply);
 }
 
-static void s_registration_answer (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header);
-
 static void
 s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message_t *message)
 {
@@ -214,7 +181,7 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
     if (!entry)
         return;
     if (entry->registration) {
-        s_registration_answer (self, entry, &message->header);
+        gpb_broker_registration_answer (self, entry, &message->header);
         return;
     }
     if (!entry->sent_ns || entry->device != index)
@@ -351,84 +318,6 @@ s_handle_goodbye (void *actor, gpb_call_t *call)
 }
 
 //  ---------------------------------------------------------------------------------------------------------
-//  Kernels that come over the wire
-
-static void
-s_registration_round (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header)
-{
-    uint64_t now_ns = gpb_clock_ns ();
-    entry->sent_ns = now_ns;
-    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++) {
-        if (gpb_placement_device (self->placement, device)->state != GPB_DEVICE_READY)
-            continue;
-        zmq_msg_t copy;
-        zmq_msg_init (&copy);
-        zmq_msg_copy (&copy, (zmq_msg_t *) header);
-        gpb_executors_forward (&self->executors, device, entry, &copy, false, now_ns);
-        zmq_msg_close (&copy);
-        entry->registration->waits_for++;
-    }
-}
-
-static void
-s_registration_end (self_t *self, gpb_entry_t *entry)
-{
-    gpb_error_t error;
-    gpb_status_t status = gpb_registration_finish (entry->registration, self->kernels, &error);
-    if (!entry->answered && status != GPB_OK)
-        gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
-                            &error);
-    else if (!entry->answered) {
-        Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
-        Gpb__V1__Done done = GPB__V1__DONE__INIT;
-        reply.id = entry->key.id;
-        reply.body_case = GPB__V1__REPLY__BODY_REGISTER_KERNEL;
-        reply.register_kernel = &done;
-        gpb_service_reply (self->service, entry->connection, &entry->message, &reply);
-    }
-    gpb_registration_destroy (&entry->registration);
-    gpb_book_close (self->book, entry);
-}
-
-//  Goes on where no device is waited for any more: a node whose devices are all lost takes the
-//  kernel as it is. What the client has been told it did not get goes no further.
-static void
-s_registration_step (self_t *self, gpb_entry_t *entry)
-{
-    if (entry->answered)
-        gpb_registration_abandon (entry->registration);
-    if (entry->registration->waits_for == 0 && gpb_registration_goes_on (entry->registration))
-        s_registration_round (self, entry, &entry->registration->commit);
-    if (entry->registration->waits_for == 0)
-        s_registration_end (self, entry);
-}
-
-static void
-s_registration_answer (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header)
-{
-    gpb_registration_answer (entry->registration, gpb_codec_reply (self->codec, header, NULL));
-    s_registration_step (self, entry);
-}
-
-static void
-s_handle_register (void *actor, gpb_call_t *call)
-{
-    self_t *self = actor;
-    gpb_error_t error;
-    gpb_registration_t *registration =
-        gpb_registration_new (self->config, self->kernels, &self->registrations, call, &error);
-    gpb_entry_t *entry = registration ? gpb_book_enter (self->book, call, &error) : NULL;
-    if (!entry) {
-        gpb_registration_destroy (&registration);
-        gpb_call_refuse (self->service, call, &error);
-        return;
-    }
-    entry->registration = registration;
-    s_registration_round (self, entry, &registration->check);
-    s_registration_step (self, entry);
-}
-
-//  ---------------------------------------------------------------------------------------------------------
 //  What the node is and has
 
 //  What the reports are made of.
@@ -502,7 +391,7 @@ static const gpb_handler_t s_handlers [] = {
     { GPB__V1__REQUEST__BODY_DEVICES, s_handle_devices },
     { GPB__V1__REQUEST__BODY_KERNELS, s_handle_kernels },
     { GPB__V1__REQUEST__BODY_STATS, s_handle_stats },
-    { GPB__V1__REQUEST__BODY_REGISTER_KERNEL, s_handle_register },
+    { GPB__V1__REQUEST__BODY_REGISTER_KERNEL, gpb_broker_handle_register },
 };
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -714,8 +603,7 @@ s_wait (self_t *self)
         if (gpb_executors_has (&self->executors, device) && self->executors.touched [device])
             gpb_poller_touch (&self->poller, self->items [device]);
     int timeout_ms = s_check_time (self), lease_ms = gpb_router_next_timeout (self->router);
-    gpb_poller_wait (&self->poller,
-                     lease_ms >= 0 && lease_ms < timeout_ms ? lease_ms : timeout_ms);
+    gpb_poller_wait (&self->poller, lease_ms >= 0 && lease_ms < timeout_ms ? lease_ms : timeout_ms);
 }
 
 //  One round: waits for something to do, and does it. False: $TERM.
@@ -724,7 +612,9 @@ s_round (self_t *self, bool reads_pipe)
 {
     s_wait (self);
     bool go_on = true;
-    if (reads_pipe && gpb_poller_take (&self->poller, PIPE_ITEM) && zsock_events (self->pipe) & ZMQ_POLLIN) {
+    if (reads_pipe && gpb_poller_take (&self->poller, PIPE_ITEM)
+        && zsock_events (self->pipe) & ZMQ_POLLIN)
+    {
         go_on = gpb_service_command (self->service, self->pipe, s_command);
         gpb_poller_touch (&self->poller, PIPE_ITEM);
     }
@@ -735,7 +625,8 @@ s_round (self_t *self, bool reads_pipe)
     s_dispatch (self);
     if (go_on && gpb_poller_take (&self->poller, ROUTER_ITEM))
         gpb_service_receive (self->service, BATCH);
-    if (gpb_poller_take (&self->poller, MONITOR_ITEM) || gpb_router_next_timeout (self->router) == 0)
+    if (gpb_poller_take (&self->poller, MONITOR_ITEM)
+        || gpb_router_next_timeout (self->router) == 0)
         s_drop_ended (self);
     return go_on;
 }

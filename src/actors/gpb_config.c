@@ -106,7 +106,8 @@ static const s_key_t s_keys [] = {
     { "client_rent_max_size", GPB_CONFIG_NUMBER, "0", 0, INT64_MAX, NULL,
       "Bytes of each device that one client may rent; 0: as many as all together." },
     { "keep_max_size", GPB_CONFIG_NUMBER, "0", 0, INT64_MAX, NULL,
-      "Bytes of free memory that a device's pool, and its launches, may each keep from the driver;\n"
+      "Bytes of free memory that a device's pool, and its launches, may each keep from the "
+      "driver;\n"
       "0: a quarter of what the device has." },
     { "keep_ms", GPB_CONFIG_NUMBER, "10000", 10, TIME_MAX_MS, NULL,
       "Free memory that nobody has asked for in so long goes back to the driver." },

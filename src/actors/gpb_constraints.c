@@ -24,7 +24,8 @@ s_add_handle (gpb_constraints_t *self, const char *what, uint64_t handle, unsign
     unsigned device = gpb_handle_device (handle);
     if (device >= devices)
         return gpb_error_set (error, GPB_NOT_FOUND,
-                              "no %s with handle %016" PRIx64 " is this connection's", what, handle);
+                              "no %s with handle %016" PRIx64 " is this connection's", what,
+                              handle);
     if (self->has_device && self->device != device)
         return gpb_error_set (error, GPB_FAILED_PRECONDITION,
                               "one request names device %" PRIu64
@@ -121,8 +122,9 @@ gpb_constraints_read (gpb_constraints_t *self, const gpb_call_t *call, gpb_kerne
         return s_add_handle (self, "buffer", request->unmap->handle, devices, error);
     case GPB__V1__REQUEST__BODY_COPY: {
         gpb_status_t status = s_add_handle (self, "buffer", request->copy->source, devices, error);
-        return status == GPB_OK ? s_add_handle (self, "buffer", request->copy->target, devices, error)
-                                : status;
+        return status == GPB_OK
+                   ? s_add_handle (self, "buffer", request->copy->target, devices, error)
+                   : status;
     }
     default:
         return gpb_error_set (error, GPB_INTERNAL, "request %d is no work for a device",

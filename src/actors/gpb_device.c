@@ -31,9 +31,9 @@
 #include <limits.h>
 #include <unistd.h>
 
-#define BATCH 64                 //  requests between two looks at what is done
-#define PIPE_ITEM 0              //  of the poller
-#define DONE_ITEM 1              //  a job's last command is done
+#define BATCH 64       //  requests between two looks at what is done
+#define PIPE_ITEM 0    //  of the poller
+#define DONE_ITEM 1    //  a job's last command is done
 #define RENTALS_ITEM 2
 #define ROUTER_ITEM 3
 #define MONITOR_ITEM 4
@@ -924,9 +924,9 @@ s_shorter (int one_ms, int other_ms)
     return one_ms < other_ms ? one_ms : other_ms;
 }
 
-//  Waits for something to do. With all jobs taken, requests wait in the socket: backpressure for who
-//  asks without a broker. The monitor and the leases are looked at while requests are read, so they
-//  wait as well.
+//  Waits for something to do. With all jobs taken, requests wait in the socket: backpressure for
+//  who asks without a broker. The monitor and the leases are looked at while requests are read, so
+//  they wait as well.
 static void
 s_wait (self_t *self)
 {

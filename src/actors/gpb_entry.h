@@ -55,13 +55,13 @@ typedef struct gpb_entry {
     struct gpb_entry *free_next;                        //  of those that are not open
 
     //  The queues'
-    bool is_bound;           //  it names memory: it keeps its place among its client's that do
-    unsigned level;          //  its priority, counted from 0, and how far it has aged
-    uint64_t entered_ns;     //  this level
-    gpb_heap_node_t rank;    //  in its flow; key: its deadline, tie: the order of coming
-    struct gpb_flow *flow;                              //  NULL: it waits in none
-    struct gpb_entry *queue_previous, *queue_next;      //  of its level, in the order of entering
-    struct gpb_entry *bound_previous, *bound_next;      //  of its client's that name memory
+    bool is_bound;            //  it names memory: it keeps its place among its client's that do
+    unsigned level;           //  its priority, counted from 0, and how far it has aged
+    uint64_t entered_ns;      //  this level
+    gpb_heap_node_t rank;     //  in its flow; key: its deadline, tie: the order of coming
+    struct gpb_flow *flow;    //  NULL: it waits in none
+    struct gpb_entry *queue_previous, *queue_next;    //  of its level, in the order of entering
+    struct gpb_entry *bound_previous, *bound_next;    //  of its client's that name memory
 
     //  The placement's
     uint64_t devices;     //  bit i: device i may have it

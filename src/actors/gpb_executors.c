@@ -53,8 +53,8 @@ s_send (gpb_executors_t *self, unsigned index, const gpb_hop_t *hop, zmq_msg_t *
 }
 
 void
-gpb_executors_forward (gpb_executors_t *self, unsigned index, gpb_entry_t *entry,
-                       zmq_msg_t *header, bool keeps, uint64_t now_ns)
+gpb_executors_forward (gpb_executors_t *self, unsigned index, gpb_entry_t *entry, zmq_msg_t *header,
+                       bool keeps, uint64_t now_ns)
 {
     uint64_t deadline_ns = entry->deadline.key;
     gpb_hop_t hop = { .magic = GPB_HOP_MAGIC,

@@ -21,7 +21,7 @@
 #define PACE_SHIFT 3               //  a new sample weighs 1/8
 #define PACE_UNKNOWN CREDIT_NS     //  of a device that has answered nothing yet, as a guess in ns
 
-#define RETRY_SHARE 16             //  of what waits is to be done before it is worth asking again
+#define RETRY_SHARE 16    //  of what waits is to be done before it is worth asking again
 #define RETRY_MAX_MS 60000
 
 struct _gpb_placement_t {

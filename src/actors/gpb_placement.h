@@ -35,10 +35,10 @@ typedef struct {
     gpb_device_info_t info;    //  zeros until it is READY
     char backend [32];
     gpb_device_state_t state;
-    char reason [512];            //  why, where it is not READY
-    uint64_t available_memory;    //  bytes, as it said last
-    uint64_t promised_memory;     //  bytes that rents on their way to it will take
-    uint32_t in_flight;           //  requests that it has
+    char reason [512];                   //  why, where it is not READY
+    uint64_t available_memory;           //  bytes, as it said last
+    uint64_t promised_memory;            //  bytes that rents on their way to it will take
+    uint32_t in_flight;                  //  requests that it has
     uint64_t queue_depth, queue_size;    //  requests that wait and that it may get; their bytes
     uint64_t bound_depth, bound_size;    //  of these, those that it alone may get
     uint64_t service_ns;    //  smoothed time between two answers while it is busy; 0: not known yet

@@ -26,8 +26,8 @@ typedef struct gpb_flow {
 } s_flow_t;
 
 typedef struct {
-    gpb_heap_t flows;                //  those that have entries
-    gpb_entry_t *first, *last;       //  in the order of entering
+    gpb_heap_t flows;             //  those that have entries
+    gpb_entry_t *first, *last;    //  in the order of entering
     uint64_t depth;
 } s_level_t;
 
@@ -288,8 +288,7 @@ gpb_queue_age (gpb_queue_t *self, uint64_t now_ns)
     for (unsigned level = 0; level + 1 < GPB_QUEUE_LEVELS; level++) {
         gpb_entry_t *entry;
         while ((entry = self->levels [level].first)
-               && now_ns - entry->entered_ns >= self->clock->aging_ns)
-        {
+               && now_ns - entry->entered_ns >= self->clock->aging_ns) {
             //  Without the memory for it, it stays where it is until the next look.
             s_flow_t *flow = s_room (self, entry->tenant, level + 1);
             if (!flow)

@@ -22,7 +22,7 @@ struct _gpb_rentals_t {
     gpb_reservations_t *reservations;    //  borrowed
     zactor_t *pool;
     zsock_t *dealer;
-    bool touched;         //  gpb_rentals_is_touched
+    bool touched;    //  gpb_rentals_is_touched
     gpb_owners_t *owners;
     zhashx_t *rentals;    //  by handle
     zlistx_t *ending;     //  those that wait for their users

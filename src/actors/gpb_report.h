@@ -23,7 +23,7 @@ typedef struct {
     uint64_t exhausted;    //  refused for want of room in a queue
     uint64_t expired;      //  answered DEADLINE_EXCEEDED
     uint64_t cancelled;
-    uint64_t rerun;        //  idempotent requests that ran again after their device was lost
+    uint64_t rerun;    //  idempotent requests that ran again after their device was lost
 } gpb_report_counts_t;
 
 //  What a report is made of; all borrowed.

@@ -24,10 +24,10 @@
 
 #define S_ARENA_SIZE (1024 * 1024)
 #define S_ALIGNMENT 16
-#define S_DEPTH_MAX 8       //  nested messages; the schema has 5 (a reply's device's latencies)
-#define S_APPEND_ROOM 64    //  bytes that gpb_codec_append finds free in a full header
-#define S_SHORT_SIZE 1024   //  bytes of a header that is packed in one go
-#define STATUS_FIELD 3      //  of a reply
+#define S_DEPTH_MAX 8        //  nested messages; the schema has 5 (a reply's device's latencies)
+#define S_APPEND_ROOM 64     //  bytes that gpb_codec_append finds free in a full header
+#define S_SHORT_SIZE 1024    //  bytes of a header that is packed in one go
+#define STATUS_FIELD 3       //  of a reply
 #define S_BODY_FIRST_FIELD 16    //  bodies of both headers start here
 
 struct _gpb_codec_t {

@@ -173,8 +173,8 @@ gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *error)
 int
 gpb_message_fd (gpb_message_t *self)
 {
-    //  Of the last frame: ROUTER's own first one has lost its properties where the socket was polled
-    //  before (libzmq 4.3.4, router_t::xhas_in).
+    //  Of the last frame: ROUTER's own first one has lost its properties where the socket was
+    //  polled before (libzmq 4.3.4, router_t::xhas_in).
     if (self->fd == FD_UNKNOWN)
         self->fd = zmq_msg_get (self->payloads_count ? &self->payloads [self->payloads_count - 1]
                                                      : &self->header,

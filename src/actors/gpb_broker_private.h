@@ -1,0 +1,47 @@
+//  gpb_broker_private - what the files of the broker share
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#ifndef GPB_BROKER_PRIVATE_H_INCLUDED
+#define GPB_BROKER_PRIVATE_H_INCLUDED
+
+#include "gpb_book.h"
+#include "gpb_describe.h"
+#include "gpb_executors.h"
+#include "gpb_placement.h"
+#include "gpb_poller.h"
+#include "gpb_registration.h"
+#include "gpb_report.h"
+#include "gpb_service.h"
+
+typedef struct {
+    zsock_t *pipe;
+    gpb_config_t *config;
+    gpb_error_t failure;    //  why there is no service
+    gpb_service_t *service;
+    gpb_router_t *router;    //  the service's
+    gpb_codec_t *codec;      //  for what devices say
+    gpb_book_t *book;
+    gpb_placement_t *placement;
+    gpb_kernels_t *kernels;
+    gpb_registration_t *registrations;              //  under way
+    gpb_executors_t executors;                      //  the devices
+    gpb_poller_t poller;                            //  pipe, ROUTER, monitor, then these
+    unsigned items [GPB_PLACEMENT_DEVICES_MAX];     //  of the poller, where it is connected
+    gpb_told_t told [GPB_PLACEMENT_DEVICES_MAX];    //  as each device said last
+    gpb_report_counts_t counts;
+    char **notices;    //  ends in NULL
+    size_t notices_count;
+    char *node;
+    gpb_hello_t hello;
+    uint64_t started_ns;
+    uint64_t next_figures_ns;    //  when devices are asked next
+    uint64_t next_aging_ns;      //  when what has waited long is looked for next
+} self_t;
+
+//  gpb_broker_registration.c: a handler, and what a device has answered to an entry that is a
+//  registration.
+void gpb_broker_handle_register (void *actor, gpb_call_t *call);
+void gpb_broker_registration_answer (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header);
+
+#endif

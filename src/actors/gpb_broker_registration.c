@@ -1,0 +1,86 @@
+//  gpb_broker_registration - a broker's part in adding a kernel to all devices
+//
+//  Sends the two rounds of a registration (gpb_registration.h) to every device that serves, and
+//  takes what they answer; the entry in the book is open until the last one has. Its client is
+//  answered by the request's deadline whatever they do. Runs on the broker's thread.
+//
+//  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
+
+#include "gpb_broker_private.h"
+
+#include "gpb_clock.h"
+
+static void
+s_registration_round (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header)
+{
+    uint64_t now_ns = gpb_clock_ns ();
+    entry->sent_ns = now_ns;
+    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++) {
+        if (gpb_placement_device (self->placement, device)->state != GPB_DEVICE_READY)
+            continue;
+        zmq_msg_t copy;
+        zmq_msg_init (&copy);
+        zmq_msg_copy (&copy, (zmq_msg_t *) header);
+        gpb_executors_forward (&self->executors, device, entry, &copy, false, now_ns);
+        zmq_msg_close (&copy);
+        entry->registration->waits_for++;
+    }
+}
+
+static void
+s_registration_end (self_t *self, gpb_entry_t *entry)
+{
+    gpb_error_t error;
+    gpb_status_t status = gpb_registration_finish (entry->registration, self->kernels, &error);
+    if (!entry->answered && status != GPB_OK)
+        gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
+                            &error);
+    else if (!entry->answered) {
+        Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+        Gpb__V1__Done done = GPB__V1__DONE__INIT;
+        reply.id = entry->key.id;
+        reply.body_case = GPB__V1__REPLY__BODY_REGISTER_KERNEL;
+        reply.register_kernel = &done;
+        gpb_service_reply (self->service, entry->connection, &entry->message, &reply);
+    }
+    gpb_registration_destroy (&entry->registration);
+    gpb_book_close (self->book, entry);
+}
+
+//  Goes on where no device is waited for any more: a node whose devices are all lost takes the
+//  kernel as it is. What the client has been told it did not get goes no further.
+static void
+s_registration_step (self_t *self, gpb_entry_t *entry)
+{
+    if (entry->answered)
+        gpb_registration_abandon (entry->registration);
+    if (entry->registration->waits_for == 0 && gpb_registration_goes_on (entry->registration))
+        s_registration_round (self, entry, &entry->registration->commit);
+    if (entry->registration->waits_for == 0)
+        s_registration_end (self, entry);
+}
+
+void
+gpb_broker_registration_answer (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header)
+{
+    gpb_registration_answer (entry->registration, gpb_codec_reply (self->codec, header, NULL));
+    s_registration_step (self, entry);
+}
+
+void
+gpb_broker_handle_register (void *actor, gpb_call_t *call)
+{
+    self_t *self = actor;
+    gpb_error_t error;
+    gpb_registration_t *registration =
+        gpb_registration_new (self->config, self->kernels, &self->registrations, call, &error);
+    gpb_entry_t *entry = registration ? gpb_book_enter (self->book, call, &error) : NULL;
+    if (!entry) {
+        gpb_registration_destroy (&registration);
+        gpb_call_refuse (self->service, call, &error);
+        return;
+    }
+    entry->registration = registration;
+    s_registration_round (self, entry, &registration->check);
+    s_registration_step (self, entry);
+}
