@@ -208,7 +208,7 @@ START_TEST (test_wholly_free_chunks_beyond_what_may_be_kept_go_back)
     ck_assert_uint_eq (s_figures ().trims, 2);
     ck_assert_uint_eq (s_figures ().held_high_water, 8 * MEBI);
     //  One that is in use in part stays.
-    blocks [0] = s_allocate (MEBI);
+    blocks [0] = s_allocate (MEBI * 3 / 2);
     ck_assert_uint_eq (s_arena->trim (s_arena, 0), 2 * MEBI);
     ck_assert_uint_eq (s_book.used, 2 * MEBI);
     ck_assert_uint_eq (s_arena->trim (s_arena, 0), 0);
@@ -236,6 +236,50 @@ START_TEST (test_chunks_of_lower_numbers_are_used_first_and_the_others_drain)
     }
     s_deallocate (&one);
     s_deallocate (&other);
+    s_close ();
+}
+END_TEST
+
+START_TEST (test_small_blocks_have_chunks_of_their_own)
+{
+    s_open ((gpb_arena_options_t){ .keep_size = UINT64_MAX }, UINT64_MAX);
+    gpb_allocation_t large = s_allocate (MEBI + 1), small = s_allocate (MEBI / 2);
+    gpb_allocation_t other = s_allocate (MEBI / 2);
+    ck_assert_ptr_ne (large.memory, small.memory);
+    ck_assert_ptr_eq (other.memory, small.memory);
+    ck_assert_uint_eq (s_figures ().trimmable, 0);
+    s_deallocate (&large);
+    ck_assert_uint_eq (s_figures ().trimmable, 2 * MEBI);
+    s_deallocate (&small);
+    s_deallocate (&other);
+    ck_assert_uint_eq (s_figures ().trimmable, 4 * MEBI);
+    s_close ();
+}
+END_TEST
+
+START_TEST (test_where_there_is_no_more_small_blocks_and_large_ones_share)
+{
+    s_open ((gpb_arena_options_t){ .keep_size = UINT64_MAX }, 4 * MEBI);
+    gpb_allocation_t large = s_allocate (MEBI + 128), small = s_allocate (MEBI / 2), blocks [4];
+    //  Of the chunk of 2 MiB that large blocks have, nearly a MiB is left.
+    for (int index = 0; index < 4; index++)
+        blocks [index] = s_allocate (MEBI / 2);
+    ck_assert_ptr_eq (blocks [2].memory, small.memory);
+    ck_assert_ptr_eq (blocks [3].memory, large.memory);
+    ck_assert_uint_eq (s_figures ().misses, 2);
+    s_deallocate (&small);
+    for (int index = 0; index < 2; index++)
+        s_deallocate (&blocks [index]);
+    s_deallocate (&large);
+    //  And the other way: the small ones' chunk has 1.5 MiB in one piece.
+    large = s_allocate (MEBI * 3 / 2);
+    small = s_allocate (MEBI + 128);
+    ck_assert_ptr_ne (large.memory, small.memory);
+    ck_assert_uint_eq (s_figures ().misses, 2);
+    s_deallocate (&large);
+    s_deallocate (&small);
+    s_deallocate (&blocks [2]);
+    s_deallocate (&blocks [3]);
     s_close ();
 }
 END_TEST
@@ -379,6 +423,8 @@ GPB_TEST_MAIN ("gpb_arena", 10, test_blocks_are_parts_of_one_chunk,
                test_what_an_arena_gives_from_another_is_fresh_where_that_says_so,
                test_wholly_free_chunks_beyond_what_may_be_kept_go_back,
                test_chunks_of_lower_numbers_are_used_first_and_the_others_drain,
+               test_small_blocks_have_chunks_of_their_own,
+               test_where_there_is_no_more_small_blocks_and_large_ones_share,
                test_a_chunk_is_bounded_but_for_one_block,
                test_where_a_chunk_is_refused_the_block_alone_is_asked_for,
                test_what_is_kept_goes_back_before_memory_is_said_to_be_out,

@@ -140,6 +140,7 @@ s_look_at_maps (const s_model_t *model, gpb_arena_figures_t *expected)
             if (!*at) {
                 expected->blocks_kept++;
                 expected->kept += size;
+                expected->trimmable += size == memory->size ? size : 0;
                 expected->kept_by_class [63 - __builtin_clzll (size)]++;
                 if (size > expected->largest_free)
                     expected->largest_free = size;
@@ -160,6 +161,7 @@ s_look (s_model_t *model)
     ck_assert_uint_eq (figures.held, model->book.used);
     ck_assert_uint_eq (figures.kept, expected.kept);
     ck_assert_uint_eq (figures.kept, figures.held - figures.in_use);
+    ck_assert_uint_eq (figures.trimmable, expected.trimmable);
     ck_assert_uint_eq (figures.chunks, model->book.count);
     ck_assert_uint_eq (figures.blocks_in_use, model->live_count);
     ck_assert_uint_eq (figures.blocks_kept, expected.blocks_kept);

@@ -18,6 +18,8 @@ START_TEST (test_a_device_says_what_it_is)
     ck_assert_uint_ge (info->compute_units, 1);
     ck_assert_uint_ge (info->total_memory, 1 << 20);
     ck_assert_uint_ge (info->total_memory, info->max_allocation);
+    ck_assert_uint_ge (info->memory_alignment, GPB_MEMORY_ALIGNMENT);
+    ck_assert_uint_eq (info->memory_alignment & (info->memory_alignment - 1), 0);
     ck_assert_uint_ge (info->local_memory, 1 << 14);
     ck_assert_uint_ge (info->max_work_group_size, info->max_work_item_sizes [2]);
     if (strncmp (info->name, "pthread", 7) == 0) {

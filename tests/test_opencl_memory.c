@@ -121,8 +121,16 @@ START_TEST (test_wrapped_memory_is_used_in_place)
     gpb_test_device_run (&device, &(gpb_launch_t){ function, 1, { 100 }, { 0 }, part, 4 });
     for (int index = 0; index < 100; index++)
         ck_assert_float_eq (((float *) address) [index], (float) (2 * index + 128));
-    part [0].offset = 12;
+    //  It may say where it ends, too.
+    part [0].size = 400;
+    gpb_test_device_run (&device, &(gpb_launch_t){ function, 1, { 100 }, { 0 }, part, 4 });
+    part [0].size = (1 << 20) - 511;
     const gpb_launch_t launch = { function, 1, { 100 }, { 0 }, part, 4 };
+    ck_assert_refused (device.operations->launch (device.context, 0, &launch, GPB_NOTIFY_NOT, NULL,
+                                                  &error),
+                       GPB_INVALID_ARGUMENT, "starts 512 bytes into memory of 1048576, and has");
+    part [0].size = 400;
+    part [0].offset = 12;
     ck_assert_refused (device.operations->launch (device.context, 0, &launch, GPB_NOTIFY_NOT, NULL,
                                                   &error),
                        GPB_INVALID_ARGUMENT, "starts at offset 12");
@@ -172,6 +180,46 @@ START_TEST (test_too_much_memory_is_refused_with_what_there_is)
 }
 END_TEST
 
+//  Source and target lie in one memory, so near to one another that the parts of a buffer which an
+//  OpenCL device allows would overlap.
+static void
+s_check_copy_within (gpb_test_device_t *device, uint64_t from, uint64_t to, uint64_t size)
+{
+    gpb_error_t error = { GPB_OK, "" };
+    unsigned char expected [2048], back [2048];
+    for (size_t index = 0; index < sizeof expected; index++)
+        expected [index] = (unsigned char) (index * 11 + 5);
+    gpb_memory_t *memory = gpb_test_device_memory (device, GPB_MEMORY_DEVICE, sizeof expected);
+    gpb_test_device_write (device, memory, 0, expected, sizeof expected);
+    gpb_place_t source = { memory, from, NULL }, target = { memory, to, NULL };
+    gpb_event_t *event = NULL;
+    ck_assert_ok (device->operations->copy (device->context, 0, &target, &source, size, GPB_NOTIFY,
+                                            &event, &error));
+    ck_assert_ok (gpb_test_device_wait (device, 0, &event, NULL, &error));
+    gpb_test_device_read (device, memory, 0, back, sizeof back);
+    memcpy (expected + to, expected + from, size);
+    ck_assert_mem_eq (back, expected, sizeof back);
+    device->operations->release (&memory);
+}
+
+static void
+s_check_copies_within (gpb_test_device_t *device)
+{
+    s_check_copy_within (device, 3, 103, 100);
+    s_check_copy_within (device, 900, 800, 100);
+    s_check_copy_within (device, 0, 1024, 1024);
+    s_check_copy_within (device, 1, 2000, 48);
+}
+
+START_TEST (test_copies_within_one_memory_may_be_as_near_as_they_like)
+{
+    gpb_test_device_t device;
+    gpb_test_device_open (&device, "opencl", 0, 1, false);
+    s_check_copies_within (&device);
+    gpb_test_device_close (&device);
+}
+END_TEST
+
 //  With SVM left alone PoCL is what a card with its own memory is.
 START_TEST (test_without_svm_memory_is_the_devices_own)
 {
@@ -190,6 +238,7 @@ START_TEST (test_without_svm_memory_is_the_devices_own)
                                                 &memory, &error),
                        GPB_UNIMPLEMENTED, "does not share");
     s_check_copies (&device, GPB_MEMORY_DEVICE, GPB_MEMORY_DEVICE);
+    s_check_copies_within (&device);
 
     //  Host memory keeps its address, and kernels do not reach it.
     gpb_memory_t *host = gpb_test_device_memory (&device, GPB_MEMORY_HOST, 4 * FLOATS);
@@ -245,6 +294,8 @@ END_TEST
 
 GPB_TEST_MAIN ("gpb_opencl_memory", 60, test_copies_reach_every_kind_at_any_offset,
                test_kernels_and_host_see_the_same_mapped_memory,
-               test_wrapped_memory_is_used_in_place, test_device_memory_has_no_address,
+               test_wrapped_memory_is_used_in_place,
+               test_copies_within_one_memory_may_be_as_near_as_they_like,
+               test_device_memory_has_no_address,
                test_too_much_memory_is_refused_with_what_there_is,
                test_without_svm_memory_is_the_devices_own)

@@ -2,7 +2,7 @@
 //
 //      chunk     [ used ][ free      ][ used ][ used ][ free ............ ]
 //      first -> descriptor <-> descriptor <-> ...  in the order of addresses (before, after)
-//      heads [class] -> free descriptor <-> free descriptor ...  (previous, next)
+//      zone: heads [class] -> free descriptor <-> free descriptor ...  (previous, next)
 //
 //  Sizes are counted in granules (the alignment). A class holds sizes that differ by less than a
 //  32nd; below 32 granules it holds one size. Two levels of bitmaps say which classes have blocks,
@@ -28,10 +28,18 @@
 #define LEVELS (32 - STEP_BITS + 1)    //  sizes are 32 bits of granules; level 0 is below STEPS
 #define CLASSES (LEVELS * STEPS)
 
-//  A chunk is a 16th of what is held already: a new one then leaves little unused, and their number
-//  grows with the logarithm of the memory. At least 2 MiB, the size of a large page of CUDA's and
-//  the hosts' alike; at most 1 GiB, so that it can still drain and go back.
-#define CHUNK_SHARE 16
+//  Small blocks have chunks of their own (as PyTorch's and others' allocators have them): many,
+//  they are a few percent of the bytes, and spread over all chunks they would let none of them
+//  drain.
+#define SMALL_MAX_SIZE (1ULL << 20)
+
+//  A chunk is such a share of what its zone holds already, so that their number grows with the
+//  logarithm of the memory: for large blocks a small one, since whatever drains can go back. At
+//  least 2 MiB, the size of a large page of CUDA's and the hosts' alike; at most 1 GiB. Found on
+//  the trace of bench/gpb_bench_memory.c: with larger shares more of what is held lies idle, with
+//  smaller ones the driver is asked more often than once in a hundred.
+#define SMALL_CHUNK_SHARE 16
+#define LARGE_CHUNK_SHARE 64
 #define CHUNK_MIN_SIZE (2ULL << 20)
 #define CHUNK_MAX_SIZE (1ULL << 30)
 
@@ -52,6 +60,8 @@ typedef enum {
     STATE_USED
 } s_state_t;
 
+enum { ZONE_SMALL, ZONE_LARGE, ZONES };
+
 //  Two fill a cache line. Others are named by their index in the table, which may move; 0 is none.
 typedef struct {
     uint32_t offset, size;      //  granules
@@ -59,7 +69,8 @@ typedef struct {
     uint32_t previous, next;    //  in its class, where it is free; where it is parked, previous is
                                 //  its place in `parked`
     uint32_t chunk;             //  index
-    uint32_t state;
+    uint16_t state;
+    uint16_t zone;
 } s_block_t;
 
 typedef struct {
@@ -67,6 +78,15 @@ typedef struct {
     uint32_t first;             //  its block of offset 0
     uint32_t touched;           //  granules from its start of which each was given to somebody
 } s_chunk_t;
+
+//  The free blocks of the chunks that hold small blocks, or large ones.
+typedef struct {
+    uint64_t held;              //  bytes of its chunks
+    uint32_t largest;           //  granules; no free block has more, and one has had as many
+    uint32_t levels;            //  bit i: steps [i] is not 0
+    uint32_t steps [LEVELS];    //  bit j: heads [i * STEPS + j] is not 0
+    uint32_t heads [CLASSES];
+} s_zone_t;
 
 typedef struct {
     gpb_resource_t resource;    //  what others see; the first member
@@ -81,14 +101,12 @@ typedef struct {
     uint32_t chunks_size;    //  entries
     uint32_t free_chunks;    //  that are one free block
 
-    uint32_t levels;            //  bit i: levels_steps [i] is not 0
-    uint32_t steps [LEVELS];    //  bit j: heads [i * STEPS + j] is not 0
-    uint32_t heads [CLASSES];
+    s_zone_t zones [ZONES];
+    bool refused;    //  upstream has given nothing since it refused
     uint32_t parked_heads [CLASSES];
     uint32_t parked [PARKED_MAX];
     uint32_t parked_count;
     uint64_t parked_size;    //  granules
-    uint32_t largest;        //  granules; no free block has more, and one has had as many
     gpb_arena_figures_t figures;
 } self_t;
 
@@ -127,7 +145,8 @@ s_insert (self_t *self, uint32_t index)
 {
     s_block_t *block = &self->blocks [index];
     unsigned class_index = s_class (block->size);
-    uint32_t head = self->heads [class_index];
+    s_zone_t *zone = &self->zones [block->zone];
+    uint32_t head = zone->heads [class_index];
     block->state = STATE_FREE;
     //  Chunks of lower numbers are used first, so that those of higher ones drain: whoever is from
     //  a higher one stands behind the head, which is at hand anyway.
@@ -139,14 +158,14 @@ s_insert (self_t *self, uint32_t index)
     else {
         block->previous = 0;
         block->next = head;
-        self->heads [class_index] = index;
+        zone->heads [class_index] = index;
     }
     if (block->next)
         self->blocks [block->next].previous = index;
-    self->steps [class_index / STEPS] |= 1u << class_index % STEPS;
-    self->levels |= 1u << class_index / STEPS;
-    if (block->size > self->largest)
-        self->largest = block->size;
+    zone->steps [class_index / STEPS] |= 1u << class_index % STEPS;
+    zone->levels |= 1u << class_index / STEPS;
+    if (block->size > zone->largest)
+        zone->largest = block->size;
     self->figures.kept_by_class [s_log2 (block->size) + self->granule_bits]++;
     self->figures.blocks_kept++;
 }
@@ -161,11 +180,12 @@ s_remove (self_t *self, uint32_t index)
         self->blocks [block->previous].next = block->next;
     else {
         unsigned class_index = s_class (block->size), level = class_index / STEPS;
-        self->heads [class_index] = block->next;
+        s_zone_t *zone = &self->zones [block->zone];
+        zone->heads [class_index] = block->next;
         if (!block->next) {
-            self->steps [level] &= ~(1u << class_index % STEPS);
-            if (!self->steps [level])
-                self->levels &= ~(1u << level);
+            zone->steps [level] &= ~(1u << class_index % STEPS);
+            if (!zone->steps [level])
+                zone->levels &= ~(1u << level);
         }
     }
     self->figures.kept_by_class [s_log2 (block->size) + self->granule_bits]--;
@@ -181,8 +201,8 @@ s_resize (self_t *self, uint32_t index, uint32_t offset, uint32_t size)
     block->offset = offset;
     if (s_class (block->size) == s_class (size)) {
         block->size = size;
-        if (size > self->largest)
-            self->largest = size;
+        if (size > self->zones [block->zone].largest)
+            self->zones [block->zone].largest = size;
         return;
     }
     s_remove (self, index);
@@ -190,27 +210,27 @@ s_resize (self_t *self, uint32_t index, uint32_t offset, uint32_t size)
     s_insert (self, index);
 }
 
-//  A free block of at least size granules; 0 where there is none.
+//  A free block of a zone that has at least size granules; 0 where there is none.
 static uint32_t
-s_find (const self_t *self, uint32_t size)
+s_find (const self_t *self, const s_zone_t *zone, uint32_t size)
 {
     unsigned class_index = s_class_of_request (size);
     if (class_index < CLASSES) {
         unsigned level = class_index / STEPS;
-        uint32_t steps = self->steps [level] & ~0u << class_index % STEPS;
+        uint32_t steps = zone->steps [level] & ~0u << class_index % STEPS;
         if (!steps) {
-            uint32_t levels = level + 1 < LEVELS ? self->levels & ~0u << (level + 1) : 0;
+            uint32_t levels = level + 1 < LEVELS ? zone->levels & ~0u << (level + 1) : 0;
             if (levels) {
                 level = (unsigned) __builtin_ctz (levels);
-                steps = self->steps [level];
+                steps = zone->steps [level];
             }
         }
         if (steps)
-            return self->heads [level * STEPS + (unsigned) __builtin_ctz (steps)];
+            return zone->heads [level * STEPS + (unsigned) __builtin_ctz (steps)];
     }
     //  Before anybody is asked for more: its own class has blocks that are a little smaller, and
     //  others.
-    uint32_t index = self->heads [s_class (size)];
+    uint32_t index = zone->heads [s_class (size)];
     while (index && self->blocks [index].size < size)
         index = self->blocks [index].next;
     return index;
@@ -322,8 +342,10 @@ s_join (self_t *self, uint32_t index)
         s_block_spare (self, index);
         block = joined;
     }
-    if (s_is_whole (block))
+    if (s_is_whole (block)) {
         self->free_chunks++;
+        self->figures.trimmable += (uint64_t) block->size << self->granule_bits;
+    }
 }
 
 //  Joins all that are parked. Each waits for its neighbours' descriptors, so those of all are
@@ -365,11 +387,14 @@ s_trim (gpb_resource_t *resource, uint64_t keep_size)
         if (block->state != STATE_FREE || !s_is_whole (block))
             continue;
         uint64_t size = (uint64_t) block->size << self->granule_bits;
+        uint16_t zone = block->zone;
         s_remove (self, chunk->first);
         s_block_spare (self, chunk->first);
         self->upstream->deallocate (self->upstream, &chunk->memory);
         memset (chunk, 0, sizeof *chunk);
         self->free_chunks--;
+        self->zones [zone].held -= size;
+        self->figures.trimmable -= size;
         self->figures.kept -= size;
         self->figures.held -= size;
         self->figures.chunks--;
@@ -388,9 +413,10 @@ s_settle (self_t *self)
 }
 
 static uint64_t
-s_chunk_size (const self_t *self, uint64_t size)
+s_chunk_size (const self_t *self, unsigned zone, uint64_t size)
 {
-    uint64_t wanted = self->figures.held / CHUNK_SHARE;
+    uint64_t wanted =
+        self->zones [zone].held / (zone == ZONE_SMALL ? SMALL_CHUNK_SHARE : LARGE_CHUNK_SHARE);
     wanted = wanted < CHUNK_MIN_SIZE ? CHUNK_MIN_SIZE : wanted;
     wanted = wanted > CHUNK_MAX_SIZE ? CHUNK_MAX_SIZE : wanted;
     wanted = wanted > self->chunk_max_size ? self->chunk_max_size : wanted;
@@ -413,12 +439,12 @@ s_exhausted (self_t *self, uint64_t size, const char *reason, gpb_error_t *error
 //  A chunk with room for size bytes, which is a multiple of the granule. Its one free block goes
 //  into the lists.
 static gpb_status_t
-s_grow (self_t *self, uint64_t size, uint32_t *index_p, gpb_error_t *error)
+s_grow (self_t *self, unsigned zone, uint64_t size, uint32_t *index_p, gpb_error_t *error)
 {
     s_chunk_t *chunk = s_reserve_chunk (self);
     if (!chunk)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a chunk's entry");
-    uint64_t wanted = s_chunk_size (self, size);
+    uint64_t wanted = s_chunk_size (self, zone, size);
     gpb_resource_t *upstream = self->upstream;
     gpb_allocation_t memory = { .size = 0 };
     gpb_error_t reason = { GPB_OK, "" };
@@ -427,6 +453,7 @@ s_grow (self_t *self, uint64_t size, uint32_t *index_p, gpb_error_t *error)
         status = upstream->allocate (upstream, size, &memory, &reason);
     if (status == GPB_RESOURCE_EXHAUSTED && s_trim (&self->resource, 0) > 0)
         status = upstream->allocate (upstream, size, &memory, &reason);
+    self->refused = status == GPB_RESOURCE_EXHAUSTED;
     if (status == GPB_RESOURCE_EXHAUSTED)
         return s_exhausted (self, size, reason.text, error);
     if (status != GPB_OK)
@@ -439,11 +466,14 @@ s_grow (self_t *self, uint64_t size, uint32_t *index_p, gpb_error_t *error)
     chunk = s_reserve_chunk (self);
     *chunk =
         (s_chunk_t){ .memory = memory, .first = index, .touched = memory.fresh ? 0 : granules };
-    self->blocks [index] =
-        (s_block_t){ .size = granules, .chunk = (uint32_t) (chunk - self->chunks) };
+    self->blocks [index] = (s_block_t){ .size = granules,
+                                        .chunk = (uint32_t) (chunk - self->chunks),
+                                        .zone = (uint16_t) zone };
     s_insert (self, index);
     self->free_chunks++;
     uint64_t held = (uint64_t) granules << self->granule_bits;
+    self->zones [zone].held += held;
+    self->figures.trimmable += held;
     self->figures.kept += held;
     self->figures.held += held;
     self->figures.chunks++;
@@ -461,8 +491,10 @@ s_carve (self_t *self, uint32_t index, uint32_t size)
 {
     s_block_t *block = &self->blocks [index];
     s_chunk_t *chunk = &self->chunks [block->chunk];
-    if (s_is_whole (block))
+    if (s_is_whole (block)) {
         self->free_chunks--;
+        self->figures.trimmable -= (uint64_t) block->size << self->granule_bits;
+    }
     if (block->size == size) {
         s_remove (self, index);
         block->state = STATE_USED;
@@ -474,7 +506,8 @@ s_carve (self_t *self, uint32_t index, uint32_t size)
                                         .before = block->before,
                                         .after = index,
                                         .chunk = block->chunk,
-                                        .state = STATE_USED };
+                                        .state = STATE_USED,
+                                        .zone = block->zone };
     if (block->before)
         self->blocks [block->before].after = front;
     else
@@ -502,22 +535,33 @@ s_unpark (self_t *self, uint32_t size)
     return index;
 }
 
-//  A block of size granules out of a free one, or a new chunk where none is large enough.
+//  A block of size granules out of a free one, or a new chunk where none is large enough. Where
+//  there are no new chunks, blocks of the other zone serve too.
 static gpb_status_t
 s_find_or_grow (self_t *self, uint32_t size, uint32_t *index_p, gpb_error_t *error)
 {
-    uint32_t found = s_find (self, size);
+    unsigned zone = size > SMALL_MAX_SIZE >> self->granule_bits ? ZONE_LARGE : ZONE_SMALL;
+    const s_zone_t *own = &self->zones [zone], *other = &self->zones [ZONE_LARGE - zone];
+    uint32_t found = s_find (self, own, size);
     if (!found && self->parked_count) {
         s_join_parked (self);
-        found = s_find (self, size);
+        found = s_find (self, own, size);
     }
+    if (!found && self->refused)
+        found = s_find (self, other, size);
     if (found)
         self->figures.hits++;
     else {
-        gpb_status_t status = s_grow (self, (uint64_t) size << self->granule_bits, &found, error);
-        if (status != GPB_OK)
-            return status;
-        self->figures.misses++;
+        gpb_status_t status =
+            s_grow (self, zone, (uint64_t) size << self->granule_bits, &found, error);
+        if (status == GPB_OK)
+            self->figures.misses++;
+        else {
+            found = s_find (self, other, size);
+            if (!found)
+                return status;
+            self->figures.hits++;
+        }
     }
     *index_p = s_carve (self, found, size);
     return GPB_OK;
@@ -604,23 +648,23 @@ s_deallocate (gpb_resource_t *resource, gpb_allocation_t *allocation)
 //  ---------------------------------------------------------------------------------------------------------
 //  Figures
 
-//  `largest` only ever grows too large by what was taken out since: so the search ends at the first
-//  block that has as much, and is over the top class at the most.
-static uint64_t
-s_largest_free (self_t *self)
+//  A zone's `largest` is too large only by what was taken out since: so the search ends at the
+//  first block that has as much, and is over the top class at the most.
+static uint32_t
+s_largest_free (self_t *self, s_zone_t *zone)
 {
     uint32_t largest = 0;
-    if (self->levels) {
-        unsigned level = s_log2 (self->levels);
-        uint32_t index = self->heads [level * STEPS + s_log2 (self->steps [level])];
-        while (index && largest < self->largest) {
+    if (zone->levels) {
+        unsigned level = s_log2 (zone->levels);
+        uint32_t index = zone->heads [level * STEPS + s_log2 (zone->steps [level])];
+        while (index && largest < zone->largest) {
             if (self->blocks [index].size > largest)
                 largest = self->blocks [index].size;
             index = self->blocks [index].next;
         }
     }
-    self->largest = largest;
-    return (uint64_t) largest << self->granule_bits;
+    zone->largest = largest;
+    return largest;
 }
 
 void
@@ -629,7 +673,12 @@ gpb_arena_figures (gpb_resource_t *resource, gpb_arena_figures_t *figures)
     self_t *self = (self_t *) resource;
     s_settle (self);
     *figures = self->figures;
-    figures->largest_free = s_largest_free (self);
+    for (int zone = 0; zone < ZONES; zone++) {
+        uint64_t largest = (uint64_t) s_largest_free (self, &self->zones [zone])
+                           << self->granule_bits;
+        if (largest > figures->largest_free)
+            figures->largest_free = largest;
+    }
     if (figures->in_use)
         figures->internal_fragmentation =
             (double) (figures->in_use - figures->requested) / (double) figures->in_use;

@@ -41,6 +41,7 @@ typedef struct {
     uint64_t held;         //  in_use and kept: what the chunks have
     uint64_t in_use_high_water, held_high_water;
     uint64_t largest_free;    //  of the largest free block
+    uint64_t trimmable;       //  of kept, in chunks that are wholly free
     uint64_t blocks_in_use, blocks_kept, chunks;
     uint64_t kept_by_class [64];    //  entry i: free blocks of 2^i bytes and more, below 2^(i+1)
     uint64_t hits, misses;          //  allocations served from chunks that were held; by a new one
