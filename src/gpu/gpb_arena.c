@@ -39,7 +39,7 @@
 //  the trace of bench/gpb_bench_memory.c: with larger shares more of what is held lies idle, with
 //  smaller ones the driver is asked more often than once in a hundred.
 #define SMALL_CHUNK_SHARE 16
-#define LARGE_CHUNK_SHARE 64
+#define LARGE_CHUNK_SHARE 128
 #define CHUNK_MIN_SIZE (2ULL << 20)
 #define CHUNK_MAX_SIZE (1ULL << 30)
 
