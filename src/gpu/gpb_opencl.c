@@ -146,6 +146,7 @@ s_open (gpb_backend_t *backend, unsigned number, const gpb_open_t *open, gpb_con
     }
     self->services = services;
     self->streams = streams;
+    pthread_mutex_init (&self->spare_lock, NULL);
     self->profiling = open->profiling;
 
     cl_device_svm_capabilities svm = 0;
@@ -190,6 +191,14 @@ s_close (gpb_context_t **context_p)
     }
     if (self->context)
         clReleaseContext (self->context);
+    for (unsigned stream = 0; stream < self->streams_count; stream++)
+        while (self->streams [stream].spare) {
+            gpb_event_t *event = self->streams [stream].spare;
+            self->streams [stream].spare = event->next;
+            self->services->free (event);
+        }
+    gpb_opencl_memory_clear (self);
+    pthread_mutex_destroy (&self->spare_lock);
     self->services->free (self->streams);
     self->services->free (self);
 }
@@ -239,14 +248,28 @@ gpb_opencl_command (gpb_context_t *self, unsigned stream, gpb_event_t **event_p,
                                           self->streams_count);
     if (!event_p)
         return GPB_OK;
-    gpb_event_t *made = self->services->alloc (1, sizeof *made);
+    gpb_event_t *made = self->streams [stream].spare;
+    if (made)
+        self->streams [stream].spare = made->next;
+    else
+        made = self->services->alloc (1, sizeof *made);
     if (!made)
         return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
                                           "out of memory for an event");
     made->services = self->services;
+    made->stream = &self->streams [stream];
     made->profiling = self->profiling;
     *made_p = made;
     return GPB_OK;
+}
+
+void
+gpb_opencl_event_spare (gpb_event_t *event)
+{
+    if (!event)
+        return;
+    event->next = event->stream->spare;
+    event->stream->spare = event;
 }
 
 gpb_status_t
@@ -256,7 +279,7 @@ gpb_opencl_enqueued (gpb_context_t *self, unsigned stream, cl_int code, const ch
 {
     gpb_opencl_stream_t *queue = &self->streams [stream];
     if (code != CL_SUCCESS) {
-        self->services->free (made);
+        gpb_opencl_event_spare (made);
         return gpb_opencl_refuse (self->services, error, code, call);
     }
     if (notify == GPB_NOTIFY) {
@@ -329,7 +352,7 @@ s_event_free (gpb_event_t **event_p)
         return;
     *event_p = NULL;
     clReleaseEvent (event->event);
-    event->services->free (event);
+    gpb_opencl_event_spare (event);
 }
 
 //  ---------------------------------------------------------------------------------------------------------

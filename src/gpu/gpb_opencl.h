@@ -19,6 +19,7 @@
 
 #include <CL/cl.h>
 #include <CL/cl_ext.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 //  One entry of the backend's list. A platform that cannot list its devices takes one entry, so
@@ -41,6 +42,7 @@ typedef struct {
     cl_command_queue queue;
     int notify_fd;              //  the caller's eventfd
     atomic_uint outstanding;    //  callbacks that are still to come
+    gpb_event_t *spare;         //  events that are free again, for the thread that uses the stream
 } gpb_opencl_stream_t;
 
 struct gpb_context {
@@ -54,6 +56,8 @@ struct gpb_context {
     bool profiling;      //  events have times
     unsigned streams_count;
     gpb_opencl_stream_t *streams;
+    pthread_mutex_t spare_lock;
+    gpb_memory_t *spare;    //  records of memory that are free again; under spare_lock
 };
 
 //  Memory is one of:
@@ -71,6 +75,7 @@ struct gpb_memory {
     void *svm;
     void *host;
     bool staging;
+    gpb_memory_t *next;    //  of the spare ones
 };
 
 //  What a kernel declares in one place, as far as the compiler kept it.
@@ -105,8 +110,10 @@ struct gpb_module {
 
 struct gpb_event {
     const gpb_backend_services_t *services;
+    gpb_opencl_stream_t *stream;
     cl_event event;
     bool profiling;
+    gpb_event_t *next;    //  of the spare ones
 };
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -138,6 +145,9 @@ gpb_status_t gpb_opencl_describe_device (const gpb_backend_t *self, unsigned num
 gpb_status_t gpb_opencl_command (gpb_context_t *self, unsigned stream, gpb_event_t **event_p,
                                  gpb_event_t **made_p, gpb_error_t *error);
 
+//  The event's structure is free again, on the thread that uses its stream. NULL is accepted.
+void gpb_opencl_event_spare (gpb_event_t *event);
+
 //  Ends a command: code is what the enqueueing call answered, and event what it gave where code is
 //  CL_SUCCESS (it is taken). Hands the event out, asks for the notification, flushes.
 gpb_status_t gpb_opencl_enqueued (gpb_context_t *self, unsigned stream, cl_int code,
@@ -152,6 +162,9 @@ gpb_status_t gpb_opencl_allocate (gpb_context_t *self, gpb_memory_kind_t kind, g
 gpb_status_t gpb_opencl_wrap (gpb_context_t *self, void *address, uint64_t size,
                               gpb_access_t access, gpb_memory_t **memory_p, gpb_error_t *error);
 void gpb_opencl_release (gpb_memory_t **memory_p);
+
+//  Frees the spare records, at the end of a context.
+void gpb_opencl_memory_clear (gpb_context_t *self);
 gpb_status_t gpb_opencl_address (gpb_memory_t *memory, void **address_p, gpb_error_t *error);
 gpb_status_t gpb_opencl_copy (gpb_context_t *self, unsigned stream, const gpb_place_t *target,
                               const gpb_place_t *source, uint64_t size, gpb_notify_t notify,

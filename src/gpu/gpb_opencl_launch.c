@@ -260,7 +260,7 @@ gpb_opencl_launch (gpb_context_t *self, unsigned stream, const gpb_launch_t *lau
                                       made, event_p, error);
     }
     else
-        self->services->free (made);
+        gpb_opencl_event_spare (made);
     for (size_t index = 0; index < parts_count; index++)
         clReleaseMemObject (parts [index]);
     return status;

@@ -17,6 +17,48 @@
 #include "gpb_opencl.h"
 
 #include <inttypes.h>
+#include <string.h>
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Records: one that is free again serves the next payload, so that a launch allocates nothing
+
+//  Zeros. NULL when memory runs out.
+static gpb_memory_t *
+s_record_new (gpb_context_t *self)
+{
+    pthread_mutex_lock (&self->spare_lock);
+    gpb_memory_t *memory = self->spare;
+    if (memory)
+        self->spare = memory->next;
+    pthread_mutex_unlock (&self->spare_lock);
+    if (!memory)
+        return self->services->alloc (1, sizeof *memory);
+    memset (memory, 0, sizeof *memory);
+    return memory;
+}
+
+static void
+s_record_free (gpb_memory_t *memory)
+{
+    gpb_context_t *context = memory->context;
+    pthread_mutex_lock (&context->spare_lock);
+    memory->next = context->spare;
+    context->spare = memory;
+    pthread_mutex_unlock (&context->spare_lock);
+}
+
+void
+gpb_opencl_memory_clear (gpb_context_t *self)
+{
+    while (self->spare) {
+        gpb_memory_t *memory = self->spare;
+        self->spare = memory->next;
+        self->services->free (memory);
+    }
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Memory
 
 static cl_mem_flags
 s_flags (gpb_access_t access)
@@ -101,7 +143,7 @@ gpb_opencl_allocate (gpb_context_t *self, gpb_memory_kind_t kind, gpb_access_t a
                                           "%" PRIu64
                                           " bytes are more than %s gives at once: %" PRIu64,
                                           size, self->info.name, self->info.max_allocation);
-    gpb_memory_t *memory = self->services->alloc (1, sizeof *memory);
+    gpb_memory_t *memory = s_record_new (self);
     if (!memory)
         return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
                                           "out of memory for the record of a block");
@@ -134,7 +176,7 @@ gpb_opencl_wrap (gpb_context_t *self, void *address, uint64_t size, gpb_access_t
         return self->services->error_set (error, GPB_INVALID_ARGUMENT,
                                           "there is nothing to wrap in %" PRIu64 " bytes at %p",
                                           size, address);
-    gpb_memory_t *memory = self->services->alloc (1, sizeof *memory);
+    gpb_memory_t *memory = s_record_new (self);
     if (!memory)
         return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
                                           "out of memory for the record of a block");
@@ -182,7 +224,7 @@ gpb_opencl_release (gpb_memory_t **memory_p)
         s_unmap_staging (memory);
     if (memory->buffer)
         clReleaseMemObject (memory->buffer);
-    memory->context->services->free (memory);
+    s_record_free (memory);
 }
 
 gpb_status_t
@@ -324,7 +366,7 @@ gpb_opencl_copy (gpb_context_t *self, unsigned stream, const gpb_place_t *target
             gpb_opencl_enqueued (self, stream, code, call, event, notify, made, event_p, error);
     }
     else
-        self->services->free (made);
+        gpb_opencl_event_spare (made);
     //  The command keeps what it uses.
     if (to.part)
         clReleaseMemObject (to.part);
@@ -354,7 +396,7 @@ gpb_opencl_zero (gpb_context_t *self, unsigned stream, gpb_memory_t *memory, uin
     if (status != GPB_OK)
         return status;
     if (memory->staging) {
-        self->services->free (made);
+        gpb_opencl_event_spare (made);
         return self->services->error_set (error, GPB_UNIMPLEMENTED,
                                           "%s does not reach host memory by commands: write the "
                                           "zeroes at its address",
@@ -372,7 +414,7 @@ gpb_opencl_zero (gpb_context_t *self, unsigned stream, gpb_memory_t *memory, uin
         uint64_t start;
         status = gpb_opencl_part (memory, offset, size, &part, &start, error);
         if (status != GPB_OK) {
-            self->services->free (made);
+            gpb_opencl_event_spare (made);
             return status;
         }
         code = clEnqueueFillBuffer (queue, part, zeroes, pattern, start, size, 0, NULL, &event);
