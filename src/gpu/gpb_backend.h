@@ -80,7 +80,7 @@ typedef struct {
     uint64_t max_allocation;      //  bytes of one block
     uint64_t memory_alignment;    //  bytes, a power of two, at least GPB_MEMORY_ALIGNMENT: a part
                                   //  of memory that starts at a multiple of it may be an argument
-    uint64_t local_memory;    //  bytes that a work-group may have, static and dynamic together
+    uint64_t local_memory;        //  bytes that a work-group may have, static and dynamic together
     uint64_t max_work_group_size;    //  work-items
     uint64_t max_work_item_sizes [GPB_DIMENSIONS];
     bool shares_host_memory;    //  `wrap` works, and kernels use HOST and MAPPED memory at full
