@@ -134,7 +134,7 @@ s_look_at_maps (const s_model_t *model, gpb_arena_figures_t *expected)
         size_t granules = memory->size / GPB_MEMORY_ALIGNMENT;
         const unsigned char *end = memory->used + granules;
         for (const unsigned char *at = memory->used; at < end;) {
-            const unsigned char *stop = memchr (at, !*at, (size_t) (end - at));
+            const unsigned char *stop = memchr (at, *at ? 0 : 1, (size_t) (end - at));
             stop = stop ? stop : end;
             uint64_t size = (uint64_t) (stop - at) * GPB_MEMORY_ALIGNMENT;
             if (!*at) {
