@@ -310,6 +310,7 @@ s_bind (gpb_job_t *self, const gpb_workshop_t *shop, const Gpb__V1__Argument *ar
         gpb_place_t place = s_rental_place (piece->rental, argument->buffer->offset);
         bound->memory = place.memory;
         bound->offset = place.offset;
+        bound->size = value->size;
         //  The buffer itself is aligned to GPB_MEMORY_ALIGNMENT, and no parameter wants more.
         if (status == GPB_OK && argument->buffer->offset % parameter->alignment != 0)
             status =
