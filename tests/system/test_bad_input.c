@@ -276,6 +276,47 @@ START_TEST (test_bytes_that_are_no_zmtp_harm_nobody)
 }
 END_TEST
 
+//  A peer of ZMTP 1.0: its identity, then a request as frames, each a length, flags and bytes. It
+//  is turned away before anything of it is read: no reply, no connection, nothing counted as
+//  refused.
+START_TEST (test_a_peer_of_an_old_zmtp_is_turned_away)
+{
+    s_start (NULL);
+    uint64_t refused = gpb_test_figure (s_good, gpb_test_refused);
+    uint64_t connections = gpb_test_figure (s_good, gpb_test_connections);
+    static const char anonymous [] = "\x01\x00", named [] = "\x04\x00old";
+    static const char frames [] = "\x01\x01"                                 //  empty, more follow
+                                  "\x08\x00\x08\x01\x10\x07\x82\x01\x00";    //  hello, id 7
+    static const struct {
+        const char *greeting;
+        size_t size;
+    } peers [] = { { anonymous, 2 }, { named, 5 } };
+    for (size_t index = 0; index < 2; index++) {
+        int fd = s_connect ();
+        char bytes [64];
+        memcpy (bytes, peers [index].greeting, peers [index].size);
+        memcpy (bytes + peers [index].size, frames, sizeof frames - 1);
+        size_t size = peers [index].size + sizeof frames - 1;
+        ck_assert_int_eq (send (fd, bytes, size, MSG_NOSIGNAL), (ssize_t) size);
+        //  libzmq's own greeting may come first: ten bytes and a version, never a message.
+        size_t got = 0;
+        ssize_t count = 1;
+        while (count > 0) {
+            struct pollfd item = { .fd = fd, .events = POLLIN };
+            ck_assert_msg (poll (&item, 1, GPB_TEST_PATIENCE_MS) == 1, "the connection stays");
+            count = recv (fd, bytes, sizeof bytes, 0);
+            got += count > 0 ? (size_t) count : 0;
+        }
+        ck_assert_uint_le (got, 12);
+        close (fd);
+        s_check_serves ();
+        ck_assert_uint_eq (gpb_test_figure (s_good, gpb_test_connections), connections);
+        ck_assert_uint_eq (gpb_test_figure (s_good, gpb_test_refused), refused);
+    }
+    s_stop ();
+}
+END_TEST
+
 //  ---------------------------------------------------------------------------------------------------------
 //  Headers
 
@@ -406,7 +447,7 @@ static const struct {
     { "\x08\xff\xff\xff\xff\x0f\x10\x07\x82\x01\x00", 11, 7, GPB_UNIMPLEMENTED,
       "version 4294967295" },
     { "\x08\x01\x10\x07", 4, 7, GPB_UNIMPLEMENTED, "without a body" },
-    { "\x08\x01\x10\x07\x82\x02\x00", 7, 7, GPB_UNIMPLEMENTED, "kind 32" },
+    { "\x08\x01\x10\x07\x9a\x02\x00", 7, 7, GPB_UNIMPLEMENTED, "kind 35" },
     { "\x08\x01\x10\x07\xfa\xff\xff\xff\x0f\x00", 10, 7, GPB_UNIMPLEMENTED, "kind 536870911" },
     //  a body of another wire type than its own
     { "\x08\x01\x10\x07\x80\x01\x05", 7, 7, GPB_INVALID_ARGUMENT, "wrong type" },
@@ -579,7 +620,8 @@ END_TEST
 GPB_TEST_MAIN ("bad_input", 60, test_frames_out_of_bounds_are_refused_or_counted,
                test_the_longest_envelope_comes_back_as_it_was,
                test_a_frame_over_the_bound_closes_the_connection_alone,
-               test_bytes_that_are_no_zmtp_harm_nobody, test_a_header_cut_anywhere_is_refused,
+               test_bytes_that_are_no_zmtp_harm_nobody, test_a_peer_of_an_old_zmtp_is_turned_away,
+               test_a_header_cut_anywhere_is_refused,
                test_headers_that_are_no_request_get_a_status_and_their_id,
                test_text_that_is_none_is_refused_and_never_quoted,
                test_every_kind_of_client_is_answered, test_an_identity_that_comes_back_owns_nothing,

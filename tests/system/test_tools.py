@@ -210,6 +210,46 @@ class Tools(unittest.TestCase):
             self.assertTrue(0 < latency["min"] <= latency["p50"] <= latency["p95"]
                             <= latency["p99"] <= latency["max"], latency)
 
+    def test_stats_tell_of_queues_memory_and_kernels(self):
+        node = Node("--set", "max_queued_requests=1", "--set", "aging_ms=50")
+        try:
+            def run(*words):
+                one = subprocess.Popen([GPB, "--node", node.endpoint, *words, "run", *endless(16),
+                                        "--device", "0"], stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE)
+                self.addCleanup(one.communicate)
+                self.addCleanup(one.kill)
+                return one
+            busy = lambda stats: (stats["in_flight"], stats["queue_depth"])
+            runs = [run(), run()]
+            node.wait_for(lambda stats: busy(stats) == (2, 0))
+            runs.append(run())
+            stats = node.wait_for(lambda stats: busy(stats) == (2, 1))
+            self.assertEqual(stats["max_queue_depth"], 1)
+            self.assertEqual(sum(stats["waiting"]), 1)
+            self.assertEqual(stats["waiting"][:3], [0, 0, 0])
+            self.assertGreater(stats["queue_size"], 0)
+            self.assertEqual(stats["devices"][0]["queue_depth"], 1)
+            # It has waited long enough to go up, and there is room for no other.
+            node.wait_for(lambda stats: stats["aged"] > 0 and stats["waiting"][3] == 0)
+            refused = run("--timeout", "300")
+            self.assertEqual(refused.wait(DEADLINE_S), 1)
+            self.assertRegex(refused.stderr.read().decode(), "RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED")
+            for one in reversed(runs):
+                one.send_signal(signal.SIGINT)
+                one.wait(DEADLINE_S)
+            stats = node.wait_for(lambda stats: busy(stats) == (0, 0))
+            self.assertGreater(stats["exhausted"], 0)
+            self.assertGreaterEqual(stats["cancelled"], 3)
+            pool = stats["pools"][0]
+            self.assertGreater(pool["limit"], 0)
+            self.assertGreater(pool["launch_hits"] + pool["launch_misses"], 0)
+            self.assertGreater(stats["devices"][0]["queued_latency_ns"]["count"], 0)
+            compiles = stats["compiles"][0]
+            self.assertGreater(sum(compiles[key] for key in ("compiled", "from_disk", "shared")), 0)
+        finally:
+            self.assertEqual(node.stop(), 0)
+
     def test_tables_have_a_line_for_each_device(self):
         count = len(self.node.json("devices")["devices"])
         for command in ("devices", "stats"):
@@ -363,6 +403,137 @@ class Tools(unittest.TestCase):
         after = self.node.wait_for(lambda stats: stats["in_flight"] + stats["queue_depth"] == 0)
         self.assertEqual(sum(device["processed"] for device in after["devices"]),
                          sum(device["processed"] for device in before["devices"]))
+
+
+class Reserving:
+    """A `gpb reserve` in the background: what it printed first, and its end."""
+
+    def __init__(self, node, *words):
+        self.process = subprocess.Popen([GPB, "--node", node.endpoint, "reserve", *words],
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def read(self, count):
+        """The next lines of its output, waited for."""
+        end = time.monotonic() + DEADLINE_S
+        text = b""
+        while text.count(b"\n") < count:
+            left = max(0, end - time.monotonic())
+            if not select.select([self.process.stdout], [], [], left)[0]:
+                raise AssertionError(f"never came: {text}")
+            part = os.read(self.process.stdout.fileno(), 4096)
+            if not part:
+                raise AssertionError("ended: " + self.process.communicate()[1].decode())
+            text += part
+        return text.decode()
+
+    def end(self, number=None):
+        """Signals it, or waits until it ends by itself; its exit status and standard error."""
+        if number:
+            self.process.send_signal(number)
+        reason = self.process.communicate(timeout=DEADLINE_S)[1].decode()
+        return self.process.returncode, reason
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+class Reserve(unittest.TestCase):
+    """gpb reserve, and who draws on what it holds, against a node of its own."""
+
+    SIZE = 1 << 20
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node("--name", "reserved")
+        cls.scratch = tempfile.TemporaryDirectory()
+
+    @classmethod
+    def tearDownClass(cls):
+        status = cls.node.stop()
+        cls.scratch.cleanup()
+        assert status == 0, status
+
+    def reserve(self, *words):
+        reserving = Reserving(self.node, *words)
+        self.addCleanup(reserving.close)
+        return reserving
+
+    def wait_for_reservations(self, count, reserved):
+        stats = self.node.wait_for(lambda stats: stats["pools"][0]["reservations"] == count)
+        self.assertEqual(stats["pools"][0]["reserved"], reserved)
+        return stats
+
+    def test_memory_is_held_until_a_signal_gives_it_back(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = self.wait_for_reservations(0, 0)["devices"][0]["available_memory"]
+            reserving = self.reserve("--memory", str(self.SIZE), "--device", "0")
+            self.assertRegex(reserving.read(2),
+                             r"^HANDLE +DEVICE +MEMORY +FOR +EXPIRES-UNLESS-RENEWED\n"
+                             r"0x[0-9a-f]{16} +0 +1\.0 MiB +\S+ \S+ +2\d{3}-\d\d-\d\dT[\d:]+Z\n$")
+            after = self.wait_for_reservations(1, self.SIZE)
+            self.assertLessEqual(after["devices"][0]["available_memory"], before - self.SIZE)
+            self.assertIsNone(reserving.process.poll())
+            self.assertEqual(reserving.end(number), (0, ""))
+            self.wait_for_reservations(0, 0)
+
+    def test_what_is_held_is_told_to_scripts(self):
+        reserving = self.reserve("--memory", str(self.SIZE), "--json", "--require", "cpu")
+        answer = json.loads(reserving.read(1))
+        assert_documented(self, answer)
+        self.assertRegex(answer["handle"], r"^0x[0-9a-f]{16}$")
+        self.assertEqual((answer["device"], answer["memory"]), (0, self.SIZE))
+        self.assertEqual(answer["for_ms"], 3600000)
+        self.wait_for_reservations(1, self.SIZE)
+        self.assertEqual(reserving.end(signal.SIGTERM), (0, ""))
+        self.wait_for_reservations(0, 0)
+
+    def test_it_ends_by_itself_when_its_time_is_over(self):
+        reserving = self.reserve("--memory", "4096", "--for", "300", "--json")
+        start = time.monotonic()
+        self.assertLessEqual(json.loads(reserving.read(1))["for_ms"], 300)
+        self.assertEqual(reserving.end(), (0, ""))
+        self.assertGreater(time.monotonic() - start, 0.2)
+        self.wait_for_reservations(0, 0)
+
+    def test_a_refusal_names_each_device_and_what_it_has(self):
+        done = self.node.gpb("reserve", "--memory", str(1 << 60))
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        reason = done.stderr.decode()
+        self.assertIn("RESOURCE_EXHAUSTED", reason)
+        for device in self.node.json("devices")["devices"]:
+            self.assertRegex(reason, rf"device {device['index']} \({re.escape(device['name'])}\) "
+                                     r"has \d+ bytes available")
+        done = self.node.gpb("reserve", "--memory", "4096", "--require", "telepathy")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("FAILED_PRECONDITION", done.stderr.decode())
+        self.assertIn("has no telepathy", done.stderr.decode())
+
+    def test_a_run_draws_on_what_another_program_holds(self):
+        a, c = (os.path.join(self.scratch.name, name) for name in ("a", "c"))
+        with open(a, "wb") as file:
+            file.write(floats(range(1000)))
+        run = lambda handle: self.node.gpb("run", "vector_add", "in:" + a, "in:" + a, "out:" + c,
+                                           "i32:1000", "--reservation", handle)
+        reserving = self.reserve("--memory", str(self.SIZE), "--json")
+        handle = json.loads(reserving.read(1))["handle"]
+        done = run(handle)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(c, "rb") as file:
+            self.assertEqual(file.read(), floats(2 * index for index in range(1000)))
+        # What it needed is back in the reservation, and nothing of it ended.
+        self.wait_for_reservations(1, self.SIZE)
+
+        small = self.reserve("--memory", "64", "--json")
+        done = run(json.loads(small.read(1))["handle"])
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("RESOURCE_EXHAUSTED", done.stderr.decode())
+        self.assertEqual(small.end(signal.SIGTERM), (0, ""))
+        self.assertEqual(reserving.end(signal.SIGTERM), (0, ""))
+        done = run(handle)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("NOT_FOUND", done.stderr.decode())
 
 
 class Life(unittest.TestCase):
