@@ -6,6 +6,7 @@
 #include "gpb_lease.h"
 #include "gpb_pool.h"
 #include "gpb_test_actor.h"
+#include "gpb_test_peer.h"
 
 #define SIZE 4096
 
@@ -198,6 +199,205 @@ START_TEST (test_owners_that_end_give_everything_back)
 }
 END_TEST
 
+//  A rent by hand: a client adds its own deadline to the node's.
+static void
+s_raw_rent (gpb_test_peer_t *peer, uint64_t id, uint32_t timeout_ms)
+{
+    Gpb__V1__Rent rent = GPB__V1__RENT__INIT;
+    rent.size = SIZE;
+    Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
+    request.id = id;
+    request.timeout_ms = timeout_ms;
+    request.body_case = GPB__V1__REQUEST__BODY_RENT;
+    request.rent = &rent;
+    gpb_test_peer_send (peer, &request, NULL);
+}
+
+//  A socket over inproc is not seen to close.
+static void
+s_raw_leave (gpb_test_peer_t *peer)
+{
+    Gpb__V1__Goodbye goodbye = GPB__V1__GOODBYE__INIT;
+    Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
+    request.id = UINT64_MAX;
+    request.body_case = GPB__V1__REQUEST__BODY_GOODBYE;
+    request.goodbye = &goodbye;
+    gpb_test_peer_send (peer, &request, NULL);
+    gpb_test_peer_expect (peer, UINT64_MAX, GPB_OK);
+    gpb_test_peer_close (peer);
+}
+
+//  Whether an answer is there within so long.
+static bool
+s_hears (gpb_test_peer_t *peer, int wait_ms)
+{
+    zmq_pollitem_t item = { zsock_resolve (peer->dealer), 0, ZMQ_POLLIN, 0 };
+    return zmq_poll (&item, 1, wait_ms) == 1;
+}
+
+//  Waits until nothing is rented, and what was is zero and kept.
+static void
+s_await_rest (void)
+{
+    uint64_t end_ns = gpb_clock_ns () + 20 * GPB_NS_PER_S;
+    for (Gpb__V1__PoolStats stats = s_stats (); stats.live || stats.kept != stats.held;
+         stats = s_stats ())
+    {
+        ck_assert_uint_lt (gpb_clock_ns (), end_ns);
+        zmq_poll (NULL, 0, 2);
+    }
+}
+
+START_TEST (test_a_rent_waits_for_its_memory_no_longer_than_its_time)
+{
+    setenv ("GPB_FAKE_COMPUTE_US", "300000", 1);
+    s_start ("fake", NULL);
+    gpb_test_peer_t peer;
+    gpb_test_peer_open (&peer, GPB_TEST_ACTOR_INPROC);
+    //  What is fresh from the driver is zeroed first, which lasts longer than the first one has.
+    const uint64_t start_ns = gpb_clock_ns ();
+    s_raw_rent (&peer, 1, 50);
+    s_raw_rent (&peer, 2, 0);
+    const Gpb__V1__Reply *reply = gpb_test_peer_expect (&peer, 1, GPB_DEADLINE_EXCEEDED);
+    ck_assert_ptr_nonnull (strstr (reply->message, "before memory was there"));
+    ck_assert_uint_ge (gpb_clock_ns () - start_ns, 50 * GPB_NS_PER_MS);
+    ck_assert_uint_eq (s_stats ().live, 0);
+    gpb_test_peer_expect (&peer, 2, GPB_OK);
+    ck_assert_uint_eq (s_stats ().rents, 1);
+    s_raw_leave (&peer);
+    s_await_rest ();
+    ck_assert_uint_eq (s_stats ().releases, 1);
+    s_stop ();
+}
+END_TEST
+
+START_TEST (test_a_rent_that_waits_can_be_taken_back)
+{
+    setenv ("GPB_FAKE_COMPUTE_US", "300000", 1);
+    s_start ("fake", NULL);
+    gpb_test_peer_t peer, other;
+    gpb_test_peer_open (&peer, GPB_TEST_ACTOR_INPROC);
+    gpb_test_peer_open (&other, GPB_TEST_ACTOR_INPROC);
+    s_raw_rent (&peer, 1, 0);
+    s_raw_rent (&peer, 2, 0);
+    //  Others' requests of the same id are none of its business, and its own id is taken.
+    gpb_test_peer_cancel (&other, 3, 1);
+    gpb_test_peer_expect (&other, 3, GPB_NOT_FOUND);
+    s_raw_rent (&peer, 1, 0);
+    gpb_test_peer_expect (&peer, 1, GPB_ALREADY_EXISTS);
+    gpb_test_peer_cancel (&peer, 3, 1);
+    gpb_test_peer_expect (&peer, 1, GPB_CANCELLED);
+    gpb_test_peer_expect (&peer, 3, GPB_OK);
+    gpb_test_peer_cancel (&peer, 4, 1);
+    gpb_test_peer_expect (&peer, 4, GPB_NOT_FOUND);
+    uint64_t handle = gpb_test_peer_expect (&peer, 2, GPB_OK)->rent->handle;
+    ck_assert_uint_ne (handle, 0);
+    ck_assert_uint_eq (s_stats ().rents, 1);
+    ck_assert_uint_eq (s_stats ().requested, SIZE);
+    //  It is answered: too late.
+    gpb_test_peer_cancel (&peer, 5, 2);
+    gpb_test_peer_expect (&peer, 5, GPB_NOT_FOUND);
+    gpb_test_actor_refused (s_client, gpb_request_release (handle), GPB_NOT_FOUND, "no buffer");
+    s_raw_leave (&peer);
+    gpb_test_peer_close (&other);
+    s_stop ();
+}
+END_TEST
+
+START_TEST (test_a_pool_that_stops_answers_each_rent_that_waits_once)
+{
+    enum { PEERS = 3, RENTS = 4 };
+    setenv ("GPB_FAKE_COMPUTE_US", "100000", 1);
+    //  Half of them wait for zeroes, half for memory that is being zeroed.
+    s_start ("fake", (const char *const []){ "rent_max_size", "24576", NULL });
+    uint64_t handle = s_rent (s_client, 6 * SIZE);
+    gpb_test_actor_done (s_client, gpb_request_release (handle));
+    gpb_test_peer_t peers [PEERS];
+    for (int index = 0; index < PEERS; index++) {
+        gpb_test_peer_open (&peers [index], GPB_TEST_ACTOR_INPROC);
+        for (uint64_t id = 1; id <= RENTS; id++)
+            s_raw_rent (&peers [index], id, 0);
+    }
+    //  All of them are read by now.
+    ck_assert_uint_eq (s_stats ().live, 0);
+    s_stats ();
+    gpb_test_actor_stop (&s_pool);
+    for (int index = 0; index < PEERS; index++) {
+        bool answered [RENTS + 1] = { false };
+        for (int count = 0; count < RENTS; count++) {
+            const Gpb__V1__Reply *reply = gpb_test_peer_recv (&peers [index]);
+            ck_assert_uint_ge (reply->id, 1);
+            ck_assert_uint_le (reply->id, RENTS);
+            ck_assert (!answered [reply->id]);
+            answered [reply->id] = true;
+            ck_assert_int_eq (reply->status, GPB__V1__STATUS__UNAVAILABLE);
+            ck_assert_ptr_nonnull (strstr (reply->message, "the pool stopped"));
+        }
+        ck_assert (!s_hears (&peers [index], 0));
+        gpb_test_peer_close (&peers [index]);
+    }
+    gpb_client_destroy (&s_client);
+}
+END_TEST
+
+static unsigned char *
+s_map (gpb_client_t *client, uint64_t handle)
+{
+    gpb_reply_t *reply = gpb_test_actor_ok (client, gpb_request_map (handle));
+    unsigned char *memory = gpb_reply_address (reply);
+    gpb_reply_destroy (&reply);
+    return memory;
+}
+
+START_TEST (test_what_another_client_gets_is_zero)
+{
+    //  No room for a second one beside the first, so that the memory is the same.
+    s_start ("fake", (const char *const []){ "rent_max_size", "4096", NULL });
+    gpb_client_t *other = gpb_test_actor_client (GPB_TEST_ACTOR_INPROC);
+    gpb_client_t *clients [] = { s_client, other };
+    unsigned char *before = NULL;
+    for (int round = 0; round < 20; round++) {
+        gpb_client_t *client = clients [round % 2];
+        //  As many bytes as it likes: those behind them are zeroed too.
+        uint64_t size = round % 3 == 0 ? SIZE : SIZE - 100;
+        uint64_t handle = gpb_test_actor_rent (client, size, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE);
+        unsigned char *memory = s_map (client, handle);
+        for (size_t index = 0; index < SIZE; index++)
+            if (memory [index] != 0)
+                ck_abort_msg ("byte %zu of round %d is %d", index, round, memory [index]);
+        ck_assert (before == NULL || memory == before);
+        before = memory;
+        memset (memory, 0xFF, SIZE);
+        gpb_test_actor_done (client, gpb_request_release (handle));
+    }
+    gpb_client_destroy (&other);
+    s_stop ();
+}
+END_TEST
+
+START_TEST (test_the_handle_before_is_not_found_though_the_block_is_the_same)
+{
+    s_start ("fake", (const char *const []){ "rent_max_size", "4096", NULL });
+    uint64_t stale = 0;
+    unsigned char *before = NULL;
+    for (int round = 0; round < 5; round++) {
+        uint64_t handle =
+            gpb_test_actor_rent (s_client, SIZE, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE);
+        ck_assert_uint_ne (handle, stale);
+        unsigned char *memory = s_map (s_client, handle);
+        ck_assert (before == NULL || memory == before);
+        before = memory;
+        gpb_test_actor_refused (s_client, gpb_request_map (stale), GPB_NOT_FOUND, "no buffer");
+        gpb_test_actor_refused (s_client, gpb_request_unmap (stale), GPB_NOT_FOUND, "no buffer");
+        gpb_test_actor_refused (s_client, gpb_request_release (stale), GPB_NOT_FOUND, "no buffer");
+        ck_assert_uint_eq (s_stats ().live, 1);
+        gpb_test_actor_done (s_client, gpb_request_release (handle));
+        stale = handle;
+    }
+    s_stop ();
+}
+END_TEST
+
 START_TEST (test_a_pool_that_stops_gives_all_memory_back)
 {
     s_start ("fake", NULL);
@@ -243,6 +443,11 @@ GPB_TEST_MAIN ("gpb_pool", 30, test_handles_cannot_be_guessed, test_a_released_h
                test_a_mapped_rent_is_zeroed_and_the_renters_to_use, test_what_is_no_rent_is_refused,
                test_out_of_memory_is_said_with_figures_and_passes, test_the_configured_bound_holds,
                test_owners_that_end_give_everything_back,
+               test_a_rent_waits_for_its_memory_no_longer_than_its_time,
+               test_a_rent_that_waits_can_be_taken_back,
+               test_a_pool_that_stops_answers_each_rent_that_waits_once,
+               test_what_another_client_gets_is_zero,
+               test_the_handle_before_is_not_found_though_the_block_is_the_same,
                test_a_pool_that_stops_gives_all_memory_back,
                test_a_pool_without_its_device_says_why_to_every_command,
                test_memory_of_a_device_that_shares_the_hosts_is_zeroed_too)

@@ -38,6 +38,7 @@
 #define ROUTER_ITEM 3
 #define MONITOR_ITEM 4
 #define STOP_LINGER_MS 1000      //  for the last answers to leave over tcp
+#define KEEP_SHARE 4             //  of the device, for launches: what the pool keeps by default too
 #define UNANNOUNCED_POLL_MS 1    //  for jobs whose enqueuing broke off: rare, and soon over
 
 typedef struct {
@@ -154,8 +155,7 @@ s_admit (void *actor, gpb_job_t *job, uint64_t size, gpb_error_t *error)
         job->admitted = unreserved == GPB_OK;
         return unreserved;
     }
-    gpb_status_t status =
-        gpb_reservations_draw (self->reservations, &job->owner, job->reservation, size, error);
+    gpb_status_t status = gpb_reservations_draw (self->reservations, job->reservation, size, error);
     job->admitted = status == GPB_OK;
     if (job->admitted)
         job->drawn = size;
@@ -440,7 +440,10 @@ s_handle_rent (void *actor, gpb_call_t *call)
             s_check_placement (self, call,
                                request->placement_case == GPB__V1__RENT__PLACEMENT_DEVICE,
                                request->device, request->n_require, request->require, 0, &error);
-    if (status == GPB_OK && !request->reservation)
+    //  Reserved is the device's own memory, which MAPPED memory is where it shares the host's.
+    bool is_devices =
+        self->shared->info.shares_host_memory || request->kind != GPB__V1__MEMORY_KIND__MAPPED;
+    if (status == GPB_OK && is_devices && !request->reservation)
         status = s_check_unreserved (self, request->size, &error);
     if (status != GPB_OK) {
         gpb_call_refuse (self->service, call, &error);
@@ -450,7 +453,8 @@ s_handle_rent (void *actor, gpb_call_t *call)
     gpb_blocks_figures_t figures;
     gpb_blocks_figures (self->workshop.blocks, &figures);
     uint64_t available = s_available_memory (self);
-    if (available < figures.device_kept || request->size > available - figures.device_kept)
+    if (is_devices
+        && (available < figures.device_kept || request->size > available - figures.device_kept))
         gpb_blocks_trim (self->workshop.blocks);
     gpb_job_t *job = gpb_jobs_take (self->jobs, call);
     gpb_ticket_t ticket = { .number = job->number, .generation = job->generation };
@@ -841,10 +845,11 @@ s_open (self_t *self, unsigned index)
                                        gpb_config_number (config, "cache_size"), error);
     if (self->programs && error->status != GPB_OK)
         gpb_log (config, GPB_LOG_WARNING, "device %u: %s", index, error->text);
-    //  A quarter of the device, since what is kept for launches cannot be rented.
+    const uint64_t keep = gpb_config_number (config, "keep_max_size");
     if (self->programs)
         self->workshop.blocks =
-            gpb_blocks_new (self->shared, self->shared->info.total_memory / 4, error);
+            gpb_blocks_new (self->shared,
+                            keep ? keep : self->shared->info.total_memory / KEEP_SHARE, error);
     if (self->workshop.blocks)
         self->reservations =
             gpb_reservations_new (index,

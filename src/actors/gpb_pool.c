@@ -306,26 +306,30 @@ s_rent_answer (self_t *self, s_rent_t *rent)
     s_asked_free (self, rent);
 }
 
-//  Says what was asked for and what stands in its way.
+//  Says what was asked for and what stands in its way; what others have only where the driver
+//  tells.
 static void
 s_set_exhausted (self_t *self, const s_rent_t *rent, gpb_error_t *error)
 {
-    uint64_t kept = gpb_pool_memory_kept (self->memory);
-    uint64_t of_driver = gpb_pool_memory_of_driver (self->memory);
-    uint64_t total = self->shared->info.total_memory;
+    uint64_t total = self->shared->info.total_memory, of_driver;
     gpb_holding_t holding;
     gpb_pool_memory_holding (self->memory, &holding);
-    uint64_t others = total > of_driver + holding.held ? total - of_driver - holding.held : 0;
+    char beside [128] = "";
+    if (gpb_pool_memory_of_driver (self->memory, &of_driver)) {
+        uint64_t others = total > of_driver + holding.held ? total - of_driver - holding.held : 0;
+        snprintf (beside, sizeof beside,
+                  "; the driver has %" PRIu64 " more, launches and others have %" PRIu64, of_driver,
+                  others);
+    }
     uint64_t clients = rent->owned.owner->size - rent->lease.size;
     gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
                    "a buffer of %" PRIu64 " bytes was asked for: %" PRIu64 " of %" PRIu64
                    " bytes are rented out on device %u, %" PRIu64
                    " of them to this client; %" PRIu64
-                   " are kept free, the largest block of them has %" PRIu64
-                   "; the driver has %" PRIu64 " more, launches and others have %" PRIu64,
+                   " are kept free, the largest block of them has %" PRIu64 "%s",
                    rent->lease.size, self->figures.in_use, gpb_pool_memory_limit (self->memory),
-                   self->shared->index, clients, kept, gpb_pool_memory_largest (self->memory),
-                   of_driver, of_driver ? others : 0);
+                   self->shared->index, clients, gpb_pool_memory_kept (self->memory),
+                   gpb_pool_memory_largest (self->memory), beside);
 }
 
 //  Gives it memory, if there is any; else it waits for what is being zeroed, or is refused. False:

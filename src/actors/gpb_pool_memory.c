@@ -332,12 +332,11 @@ gpb_pool_memory_largest (const gpb_pool_memory_t *self)
     return largest;
 }
 
-uint64_t
-gpb_pool_memory_of_driver (const gpb_pool_memory_t *self)
+bool
+gpb_pool_memory_of_driver (const gpb_pool_memory_t *self, uint64_t *size_p)
 {
-    uint64_t size = 0;
     const gpb_shared_context_t *shared = self->shared;
-    return shared->operations->memory_free (shared->context, &size, NULL) == GPB_OK ? size : 0;
+    return shared->operations->memory_free (shared->context, size_p, NULL) == GPB_OK;
 }
 
 uint64_t

@@ -45,7 +45,7 @@ void gpb_pool_memory_destroy (gpb_pool_memory_t **self_p);
 
 //  A block of at least size bytes; ready, or being zeroed. Before it gives up, everything that is
 //  free goes back to the driver, which is asked once more. NULL, RESOURCE_EXHAUSTED: that was not
-//  enough (what is being zeroed may be, see gpb_pool_memory_returning); or the driver's status.
+//  enough (what is being zeroed may be, see gpb_pool_memory_returned); or the driver's status.
 gpb_pool_block_t *gpb_pool_memory_take (gpb_pool_memory_t *self, gpb_memory_kind_t kind,
                                         uint64_t size, gpb_error_t *error);
 
@@ -72,11 +72,11 @@ uint64_t gpb_pool_memory_trim (gpb_pool_memory_t *self);
 void gpb_pool_memory_stop (gpb_pool_memory_t *self);
 bool gpb_pool_memory_is_idle (const gpb_pool_memory_t *self);
 
-//  Bytes that are free, and those of the largest free block; what the driver has beside, 0 where it
-//  does not say.
+//  Bytes that are free, and those of the largest free block; what the driver has beside, false where
+//  it does not say.
 uint64_t gpb_pool_memory_kept (const gpb_pool_memory_t *self);
 uint64_t gpb_pool_memory_largest (const gpb_pool_memory_t *self);
-uint64_t gpb_pool_memory_of_driver (const gpb_pool_memory_t *self);
+bool gpb_pool_memory_of_driver (const gpb_pool_memory_t *self, uint64_t *size_p);
 
 uint64_t gpb_pool_memory_limit (const gpb_pool_memory_t *self);
 

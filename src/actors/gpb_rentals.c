@@ -174,7 +174,7 @@ s_rental_free (gpb_rentals_t *self, gpb_rental_t *rental)
 {
     s_uncount (self, rental);
     if (rental->reservation)
-        gpb_reservations_return (self->reservations, rental->reservation, rental->lease.size);
+        gpb_reservations_return (self->reservations, rental->reservation, rental->drawn);
     gpb_owners_remove (self->owners, &rental->owned);
     gpb_free (rental);
 }
@@ -228,9 +228,11 @@ gpb_rentals_rent (gpb_rentals_t *self, const gpb_owner_t *owner, gpb_ticket_t ti
     rental->lease.kind =
         rent->kind == GPB__V1__MEMORY_KIND__MAPPED ? GPB_MEMORY_MAPPED : GPB_MEMORY_DEVICE;
     gpb_status_t status = gpb_owners_add (self->owners, owner, &rental->owned, rent->size, error);
+    if (s_is_devices (self, rental))
+        rental->drawn = rent->size;
     if (status == GPB_OK && rent->reservation && self->reservations)
         status =
-            gpb_reservations_draw (self->reservations, owner, rent->reservation, rent->size, error);
+            gpb_reservations_draw (self->reservations, rent->reservation, rental->drawn, error);
     if (status != GPB_OK) {
         gpb_owners_remove (self->owners, &rental->owned);
         gpb_free (rental);

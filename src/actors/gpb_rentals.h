@@ -32,6 +32,7 @@ typedef struct {
     gpb_owned_t owned;
     uint64_t client;         //  the owner's number toward the pool
     uint64_t reservation;    //  that it is drawn from; 0: none
+    uint64_t drawn;          //  bytes; none of memory that is not the device's own
     size_t users;            //  jobs on the device that use it
     bool mapped;             //  by its owner, in this process: no job may use it
     bool ending;             //  to be released when users is 0: no new job may use it
@@ -54,8 +55,8 @@ gpb_rental_t *gpb_rentals_lookup (gpb_rentals_t *self, const gpb_owner_t *owner,
                                   gpb_error_t *error);
 
 //  Passes a rent on to the pool; header is the request's, and is taken. Where it names a
-//  reservation, its bytes are drawn from that until the pool has refused it or the buffer is
-//  released. gpb_rentals_recv has the answer, later. RESOURCE_EXHAUSTED when memory runs out; what
+//  reservation, its bytes, if they are of the device's own memory, are drawn from that until the
+//  pool has refused it or the buffer is released. gpb_rentals_recv has the answer, later. RESOURCE_EXHAUSTED when memory runs out; what
 //  gpb_reservations_draw refuses.
 gpb_status_t gpb_rentals_rent (gpb_rentals_t *self, const gpb_owner_t *owner, gpb_ticket_t ticket,
                                const Gpb__V1__Rent *rent, zmq_msg_t *header, gpb_error_t *error);

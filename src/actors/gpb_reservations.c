@@ -137,14 +137,6 @@ s_lookup (gpb_reservations_t *self, const gpb_owner_t *owner, uint64_t handle, g
     return NULL;
 }
 
-const gpb_reservation_t *
-gpb_reservations_lookup (gpb_reservations_t *self, const gpb_owner_t *owner, uint64_t handle,
-                         gpb_error_t *error)
-{
-    s_entry_t *entry = s_lookup (self, owner, handle, error);
-    return entry ? &entry->reservation : NULL;
-}
-
 gpb_status_t
 gpb_reservations_renew (gpb_reservations_t *self, const gpb_owner_t *owner, uint64_t handle,
                         uint64_t now_ns, uint32_t *for_ms_p, gpb_error_t *error)
@@ -189,12 +181,14 @@ gpb_reservations_expire (gpb_reservations_t *self, uint64_t now_ns)
 }
 
 gpb_status_t
-gpb_reservations_draw (gpb_reservations_t *self, const gpb_owner_t *owner, uint64_t handle,
-                       uint64_t size, gpb_error_t *error)
+gpb_reservations_draw (gpb_reservations_t *self, uint64_t handle, uint64_t size, gpb_error_t *error)
 {
-    s_entry_t *entry = s_lookup (self, owner, handle, error);
+    s_entry_t *entry = gpb_handles_lookup (self->handles, handle);
     if (!entry)
-        return GPB_NOT_FOUND;
+        return gpb_error_set (error, GPB_NOT_FOUND,
+                              "there is no reservation with handle %016" PRIx64
+                              ": it never was, or has ended",
+                              handle);
     gpb_reservation_t *reservation = &entry->reservation;
     if (size > reservation->size - reservation->drawn)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,

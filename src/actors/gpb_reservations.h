@@ -1,9 +1,10 @@
 //  gpb_reservations - memory of a device that is set aside for a client
 //
 //  What is reserved is bytes, not a place: it is kept free by refusing others, and drawn by rents
-//  and launches that name the reservation. A reservation is its owner's: for everyone else its
-//  handle is NOT_FOUND. It ends by its owner's word or leaving, or when its time is up; what was
-//  drawn from it then stays where it is, and is drawn from nothing. One thread: the device's.
+//  and launches that name the reservation, whoever's they are: the handle cannot be guessed, so who
+//  has it was given it. Only its owner renews and ends it: for everyone else its handle is NOT_FOUND
+//  there. It ends by its owner's word or leaving, or when its time is up; what was drawn from it
+//  then stays with whoever has it, and is drawn from nothing. One thread: the device's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -35,13 +36,8 @@ const gpb_reservation_t *gpb_reservations_add (gpb_reservations_t *self, const g
                                                uint64_t size, uint64_t now_ns, uint32_t *for_ms_p,
                                                gpb_error_t *error);
 
-//  The owner's reservation of this handle; borrowed. NULL, NOT_FOUND: it never was, has ended, or
+//  It lasts until so long after now_ns; *for_ms_p as above. NOT_FOUND: it never was, has ended, or
 //  is another owner's.
-const gpb_reservation_t *gpb_reservations_lookup (gpb_reservations_t *self,
-                                                  const gpb_owner_t *owner, uint64_t handle,
-                                                  gpb_error_t *error);
-
-//  It lasts until so long after now_ns; *for_ms_p as above. NOT_FOUND as above.
 gpb_status_t gpb_reservations_renew (gpb_reservations_t *self, const gpb_owner_t *owner,
                                      uint64_t handle, uint64_t now_ns, uint32_t *for_ms_p,
                                      gpb_error_t *error);
@@ -57,10 +53,10 @@ void gpb_reservations_drop (gpb_reservations_t *self, const gpb_owner_t *owner);
 //  Those whose time is up at now_ns end. When the next one's is; UINT64_MAX: there is none.
 uint64_t gpb_reservations_expire (gpb_reservations_t *self, uint64_t now_ns);
 
-//  Takes size bytes of it. NOT_FOUND as above; RESOURCE_EXHAUSTED where it has less left, with its
-//  size and what is drawn.
-gpb_status_t gpb_reservations_draw (gpb_reservations_t *self, const gpb_owner_t *owner,
-                                    uint64_t handle, uint64_t size, gpb_error_t *error);
+//  Takes size bytes of it, for anybody. NOT_FOUND: it never was, or has ended; RESOURCE_EXHAUSTED
+//  where it has less left, with its size and what is drawn.
+gpb_status_t gpb_reservations_draw (gpb_reservations_t *self, uint64_t handle, uint64_t size,
+                                    gpb_error_t *error);
 
 //  Gives size bytes back that were drawn from it; one that has ended meanwhile needs none.
 void gpb_reservations_return (gpb_reservations_t *self, uint64_t handle, uint64_t size);

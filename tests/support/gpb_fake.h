@@ -42,6 +42,7 @@ struct gpb_backend {
     int bad;           //  number of the one out of order, or -1
     uint64_t total;    //  bytes of each device's memory
     uint64_t copy_us, compute_us;
+    uint64_t fail_every, allocations;    //  every so many of these fail; 0: none
     fake_device_t devices [GPB_FAKE_DEVICES_MAX];
     gpb_memory_t *memories;    //  all records there are
     gpb_module_t *modules;

@@ -52,6 +52,7 @@ s_start (const gpb_backend_services_t *services, gpb_backend_t **backend_p, gpb_
     self->total = s_number (GPB_FAKE_PREFIX "MEMORY", 64 << 20);
     self->copy_us = s_number (GPB_FAKE_PREFIX "COPY_US", 0);
     self->compute_us = s_number (GPB_FAKE_PREFIX "COMPUTE_US", 0);
+    self->fail_every = s_number (GPB_FAKE_PREFIX "FAIL_EVERY", 0);
     return GPB_OK;
 }
 
@@ -223,6 +224,9 @@ s_allocate (gpb_context_t *self, gpb_memory_kind_t kind, gpb_access_t access, ui
         status = gpb_fake_fault (self->backend, error, "memory of 0 bytes is asked for");
     else if (device->lost)
         status = services->error_set (error, GPB_UNAVAILABLE, "the device is lost");
+    else if (self->backend->fail_every
+             && ++self->backend->allocations % self->backend->fail_every == 0)
+        status = services->error_set (error, GPB_RESOURCE_EXHAUSTED, "GPB_FAKE_FAIL_EVERY says so");
     else if (kind == GPB_MEMORY_DEVICE && size > self->backend->total - device->used)
         status = services->error_set (error, GPB_RESOURCE_EXHAUSTED,
                                       "out of memory on fake %u: %" PRIu64
