@@ -248,7 +248,8 @@ s_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints, 
     gpb_error_t error;
     gpb_entry_t *entry = NULL;
     uint32_t retry_after_ms;
-    uint64_t size = gpb_message_payload_size (call->message);
+    uint64_t size =
+        zmq_msg_size (&call->message->header) + gpb_message_payload_size (call->message);
     if (gpb_placement_admit (self->placement, gpb_book_tenant (call->connection), devices, size,
                              &retry_after_ms, &error)
         == GPB_OK)
