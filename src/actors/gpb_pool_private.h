@@ -54,12 +54,11 @@ typedef struct {
     gpb_error_t failure;    //  why there is no service
     gpb_shared_context_t *shared;
     gpb_pool_memory_t *memory;
-    gpb_handles_t *handles;    //  gpb_pool_rent_t
-    gpb_owners_t *owners;      //  likewise
-    gpb_heap_t asked;          //  by deadline
-    gpb_pool_rent_t *short_first,
-        *short_last;    //  that have no block yet, the first that came first
-    bool keeps;         //  nothing is given back at the end: a kernel that does not end may use it
+    gpb_handles_t *handles;                       //  gpb_pool_rent_t
+    gpb_owners_t *owners;                         //  likewise
+    gpb_heap_t asked;                             //  by deadline
+    gpb_pool_rent_t *short_first, *short_last;    //  without a block, the one that came first first
+    bool keeps;    //  nothing is given back at the end: a kernel that does not end may use it
     uint64_t client_max_size;    //  bytes that one client may rent; 0: no bound of its own
     uint64_t keep_ns;
     uint64_t last_asked_ns;    //  gpb_clock_ns ()
