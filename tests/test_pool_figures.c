@@ -71,8 +71,8 @@ s_figures (void)
     gpb_reply_t *reply = gpb_test_actor_ok (s_client, gpb_request_stats ());
     figures.stats = *gpb_reply_header_peek (reply)->stats->pools [0];
     ck_assert_uint_le (figures.stats.n_kept_by_class, CLASSES);
-    memcpy (figures.kept_by_class, figures.stats.kept_by_class,
-            figures.stats.n_kept_by_class * sizeof (uint64_t));
+    for (size_t index = 0; index < figures.stats.n_kept_by_class; index++)
+        figures.kept_by_class [index] = figures.stats.kept_by_class [index];
     gpb_reply_destroy (&reply);
     return figures;
 }
