@@ -71,8 +71,8 @@ s_figures (void)
     gpb_reply_t *reply = gpb_test_actor_ok (s_client, gpb_request_stats ());
     figures.stats = *gpb_reply_header_peek (reply)->stats->pools [0];
     ck_assert_uint_le (figures.stats.n_kept_by_class, CLASSES);
-    memcpy (figures.kept_by_class, figures.stats.kept_by_class,
-            figures.stats.n_kept_by_class * sizeof (uint64_t));
+    for (size_t index = 0; index < figures.stats.n_kept_by_class; index++)
+        figures.kept_by_class [index] = figures.stats.kept_by_class [index];
     gpb_reply_destroy (&reply);
     return figures;
 }
@@ -213,39 +213,65 @@ START_TEST (test_memory_that_is_being_zeroed_is_held_and_not_kept)
 }
 END_TEST
 
+//  Rents and releases a chunk three times, one of them MAPPED.
+static Gpb__V1__PoolStats
+s_release_three_chunks (void)
+{
+    uint64_t one = s_rent (s_client, CHUNK), other = s_rent (s_client, CHUNK);
+    uint64_t mapped = gpb_test_actor_rent (s_client, CHUNK, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE);
+    s_release (one);
+    s_release (other);
+    s_release (mapped);
+    return s_await_zeroed ().stats;
+}
+
 START_TEST (test_no_more_is_kept_than_the_configuration_says)
 {
-    for (int is_bound = 0; is_bound < 2; is_bound++) {
-        s_start (is_bound ? (const char *const []){ "keep_max_size", "3145728", NULL } : NULL);
-        uint64_t one = s_rent (s_client, CHUNK), other = s_rent (s_client, CHUNK);
-        uint64_t mapped =
-            gpb_test_actor_rent (s_client, CHUNK, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE);
-        s_release (one);
-        s_release (other);
-        s_release (mapped);
-        //  By default a quarter of 64 MB; else one chunk fits, of both kinds together.
-        const s_figures_t figures = s_await_zeroed ();
-        ck_assert_uint_eq (figures.stats.held, is_bound ? CHUNK : 3 * CHUNK);
-        ck_assert_uint_eq (figures.stats.trims, is_bound ? 2 : 0);
-        s_stop ();
-    }
+    s_start ((const char *const []){ "keep_max_size", "3145728", NULL });
+    //  One chunk fits, of both kinds together.
+    const Gpb__V1__PoolStats stats = s_release_three_chunks ();
+    ck_assert_uint_eq (stats.held, CHUNK);
+    ck_assert_uint_eq (stats.trims, 2);
+    s_stop ();
 }
 END_TEST
 
-START_TEST (test_launches_keep_no_more_than_the_configuration_says)
+START_TEST (test_a_quarter_is_kept_where_the_configuration_says_nothing)
+{
+    s_start (NULL);
+    const Gpb__V1__PoolStats stats = s_release_three_chunks ();
+    ck_assert_uint_eq (stats.held, 3 * CHUNK);
+    ck_assert_uint_eq (stats.trims, 0);
+    //  Of 64 MB: what is beyond it goes back.
+    s_release (s_rent (s_client, 17 * MB));
+    ck_assert_uint_le (s_await_zeroed ().stats.held, 16 * MB);
+    s_stop ();
+}
+END_TEST
+
+static uint64_t
+s_launch_kept (void)
 {
     static unsigned char data [4 << 20];
-    for (int is_bound = 0; is_bound < 2; is_bound++) {
-        s_start_device (is_bound ? (const char *const []){ "keep_max_size", "1048576", NULL }
-                                 : NULL);
-        gpb_test_actor_done (s_client, gpb_test_actor_duplicate (data, sizeof data));
-        const s_figures_t figures = s_figures ();
-        if (is_bound)
-            ck_assert_uint_le (figures.stats.launch_kept, MB);
-        else
-            ck_assert_uint_ge (figures.stats.launch_kept, 2 * sizeof data);
-        s_stop ();
-    }
+    gpb_test_actor_done (s_client, gpb_test_actor_duplicate (data, sizeof data));
+    return s_figures ().stats.launch_kept;
+}
+
+START_TEST (test_launches_keep_no_more_than_the_configuration_says)
+{
+    s_start_device ((const char *const []){ "keep_max_size", "1048576", NULL });
+    ck_assert_uint_le (s_launch_kept (), MB);
+    s_stop ();
+}
+END_TEST
+
+START_TEST (test_launches_keep_a_quarter_where_the_configuration_says_nothing)
+{
+    s_start_device (NULL);
+    const uint64_t kept = s_launch_kept ();
+    ck_assert_uint_ge (kept, 8 * MB);
+    ck_assert_uint_le (kept, 16 * MB);
+    s_stop ();
 }
 END_TEST
 
@@ -302,12 +328,16 @@ s_check_client_bound (void)
 
 START_TEST (test_one_client_rents_no_more_than_it_may)
 {
-    const char *const settings [] = { "client_rent_max_size", "10240", NULL };
-    s_start (settings);
+    s_start ((const char *const []){ "client_rent_max_size", "10240", NULL });
     s_check_client_bound ();
     s_stop ();
-    //  A pool's only client is its device: the bound is of those that the device asks for.
-    s_start_device (settings);
+}
+END_TEST
+
+START_TEST (test_one_client_of_a_device_rents_no_more_than_it_may)
+{
+    //  The pool's only client is the device: the bound is of those that it asks for.
+    s_start_device ((const char *const []){ "client_rent_max_size", "10240", NULL });
     s_check_client_bound ();
     s_stop ();
 }
@@ -392,9 +422,12 @@ GPB_TEST_MAIN ("a pool's figures", 30, test_a_pool_that_did_nothing_says_so,
                test_every_figure_says_what_there_is,
                test_memory_that_is_being_zeroed_is_held_and_not_kept,
                test_no_more_is_kept_than_the_configuration_says,
+               test_a_quarter_is_kept_where_the_configuration_says_nothing,
                test_launches_keep_no_more_than_the_configuration_says,
+               test_launches_keep_a_quarter_where_the_configuration_says_nothing,
                test_what_nobody_asks_for_goes_back_to_the_driver,
                test_one_client_rents_no_more_than_it_may,
+               test_one_client_of_a_device_rents_no_more_than_it_may,
                test_a_rent_that_waits_counts_for_its_client,
                test_a_refusal_says_what_holds_the_memory,
                test_a_driver_without_memory_is_asked_again_by_the_next_one)

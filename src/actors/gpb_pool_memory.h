@@ -72,8 +72,8 @@ uint64_t gpb_pool_memory_trim (gpb_pool_memory_t *self);
 void gpb_pool_memory_stop (gpb_pool_memory_t *self);
 bool gpb_pool_memory_is_idle (const gpb_pool_memory_t *self);
 
-//  Bytes that are free, and those of the largest free block; what the driver has beside, false where
-//  it does not say.
+//  Bytes that are free, and those of the largest free block; what the driver has beside, false
+//  where it does not say.
 uint64_t gpb_pool_memory_kept (const gpb_pool_memory_t *self);
 uint64_t gpb_pool_memory_largest (const gpb_pool_memory_t *self);
 bool gpb_pool_memory_of_driver (const gpb_pool_memory_t *self, uint64_t *size_p);

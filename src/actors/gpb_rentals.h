@@ -56,8 +56,8 @@ gpb_rental_t *gpb_rentals_lookup (gpb_rentals_t *self, const gpb_owner_t *owner,
 
 //  Passes a rent on to the pool; header is the request's, and is taken. Where it names a
 //  reservation, its bytes, if they are of the device's own memory, are drawn from that until the
-//  pool has refused it or the buffer is released. gpb_rentals_recv has the answer, later. RESOURCE_EXHAUSTED when memory runs out; what
-//  gpb_reservations_draw refuses.
+//  pool has refused it or the buffer is released. gpb_rentals_recv has the answer, later.
+//  RESOURCE_EXHAUSTED when memory runs out; what gpb_reservations_draw refuses.
 gpb_status_t gpb_rentals_rent (gpb_rentals_t *self, const gpb_owner_t *owner, gpb_ticket_t ticket,
                                const Gpb__V1__Rent *rent, zmq_msg_t *header, gpb_error_t *error);
 

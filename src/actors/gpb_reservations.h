@@ -2,9 +2,9 @@
 //
 //  What is reserved is bytes, not a place: it is kept free by refusing others, and drawn by rents
 //  and launches that name the reservation, whoever's they are: the handle cannot be guessed, so who
-//  has it was given it. Only its owner renews and ends it: for everyone else its handle is NOT_FOUND
-//  there. It ends by its owner's word or leaving, or when its time is up; what was drawn from it
-//  then stays with whoever has it, and is drawn from nothing. One thread: the device's.
+//  has it was given it. Only its owner renews and ends it: for everyone else its handle is
+//  NOT_FOUND there. It ends by its owner's word or leaving, or when its time is up; what was drawn
+//  from it then stays with whoever has it, and is drawn from nothing. One thread: the device's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
