@@ -147,7 +147,10 @@ gpb_device_handle_execute (void *actor, gpb_call_t *call)
     const gpb_program_t *program = NULL;
     if (status == GPB_OK)
         program = gpb_programs_lookup (self->programs, request->kernel, &error);
+    //  The first call of a kernel compiles it, which may take longer than its caller has.
     if (program)
+        status = gpb_device_check_new (self, call, &error);
+    if (program && status == GPB_OK)
         status = gpb_device_check_placement (self, call,
                                              request->placement_case
                                                  == GPB__V1__EXECUTE__PLACEMENT_DEVICE,

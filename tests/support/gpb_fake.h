@@ -41,7 +41,7 @@ struct gpb_backend {
     unsigned devices_count;
     int bad;           //  number of the one out of order, or -1
     uint64_t total;    //  bytes of each device's memory
-    uint64_t copy_us, compute_us;
+    uint64_t copy_us, compute_us, build_us;
     uint64_t fail_every, allocations;    //  every so many of these fail; 0: none
     fake_device_t devices [GPB_FAKE_DEVICES_MAX];
     gpb_memory_t *memories;    //  all records there are
@@ -146,7 +146,9 @@ gpb_status_t gpb_fake_fault (const gpb_backend_t *backend, gpb_error_t *error, c
 //  Writes what nobody asked for to stderr and aborts.
 void gpb_fake_settle (void);
 
-//  gpb_fake_engine.c
+//  gpb_fake_engine.c: takes so long, in microseconds. Not under the lock.
+void gpb_fake_last_us (uint64_t us);
+
 bool gpb_fake_start_engines (gpb_context_t *context);
 
 //  Waits until all streams are empty, and ends the engines. Not under the lock.

@@ -52,6 +52,7 @@ s_start (const gpb_backend_services_t *services, gpb_backend_t **backend_p, gpb_
     self->total = s_number (GPB_FAKE_PREFIX "MEMORY", 64 << 20);
     self->copy_us = s_number (GPB_FAKE_PREFIX "COPY_US", 0);
     self->compute_us = s_number (GPB_FAKE_PREFIX "COMPUTE_US", 0);
+    self->build_us = s_number (GPB_FAKE_PREFIX "BUILD_US", 0);
     self->fail_every = s_number (GPB_FAKE_PREFIX "FAIL_EVERY", 0);
     return GPB_OK;
 }
@@ -467,6 +468,7 @@ s_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **module_p, g
 {
     const gpb_backend_services_t *services = self->backend->services;
     *module_p = NULL;
+    gpb_fake_last_us (self->backend->build_us);
     char *text = services->alloc (code->size + 1, 1);
     gpb_module_t *module = services->alloc (1, sizeof *module);
     if (!text || !module) {

@@ -10,6 +10,7 @@
 //      GPB_FAKE_MEMORY=67108864 bytes of each device's memory (HOST and MAPPED memory is not of it)
 //      GPB_FAKE_COPY_US=0       what every copy lasts at least, in microseconds
 //      GPB_FAKE_COMPUTE_US=0    what every launch and zero lasts at least
+//      GPB_FAKE_BUILD_US=0      what building a module lasts at least
 //      GPB_FAKE_FAIL_EVERY=0    every Nth allocation, of any kind, finds no memory; 0: none
 //      GPB_FAKE_BUS=text        bus id of the devices, a # at its end stands for the number
 //

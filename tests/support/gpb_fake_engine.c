@@ -27,6 +27,14 @@ s_sleep_until (uint64_t until_ns)
         continue;
 }
 
+void
+gpb_fake_last_us (uint64_t us)
+{
+    struct timespec now;
+    clock_gettime (CLOCK_MONOTONIC, &now);
+    s_sleep_until ((uint64_t) now.tv_sec * GPB_NS_PER_S + (uint64_t) now.tv_nsec + us * 1000);
+}
+
 //  Under the lock. The oldest command that this engine may start now.
 static command_t *
 s_next (gpb_context_t *context, engine_t engine)
