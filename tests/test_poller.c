@@ -122,8 +122,8 @@ s_echo (void *socket)
     return NULL;
 }
 
-//  Sending takes the mailbox's commands, and with them the edge that tells of an answer: without the
-//  touch this stops within some hundred rounds.
+//  Sending takes the mailbox's commands, and with them the edge that tells of an answer: without
+//  the touch this stops within some hundred rounds.
 START_TEST (test_an_answer_that_comes_while_one_sends_is_not_slept_over)
 {
     zsock_t *one = zsock_new_pair ("@inproc://echo");
