@@ -179,8 +179,8 @@ START_TEST (test_the_lowest_priority_is_served_beside_a_stream_of_the_highest)
     gpb_test_broker_fill (&s_node, works, 0);
     s_send ((s_request_t){ .id = 3, .device = -1, .priority = -3 });
     uint64_t id = 4, end_ns = gpb_clock_ns () + 20 * GPB_NS_PER_S;
-    for (unsigned count = 0; count < 10; count++)
-        s_send ((s_request_t){ .id = id++, .device = -1, .priority = 3, .timeout_ms = 60000 });
+    for (; id < 14; id++)
+        s_send ((s_request_t){ .id = id, .device = -1, .priority = 3, .timeout_ms = 60000 });
     s_finish (works);
     bool was_served = false;
     while (!was_served) {
@@ -191,7 +191,8 @@ START_TEST (test_the_lowest_priority_is_served_beside_a_stream_of_the_highest)
         gpb_test_executor_finish (&s_node.devices [0], &work);
         gpb_test_peer_expect (&s_node.client, work.id, GPB_OK);
         if (!was_served)
-            s_send ((s_request_t){ .id = id++, .device = -1, .priority = 3, .timeout_ms = 60000 });
+            s_send ((s_request_t){ .id = id, .device = -1, .priority = 3, .timeout_ms = 60000 });
+        id++;
         ck_assert_uint_lt (gpb_clock_ns (), end_ns);
     }
     ck_assert_uint_ge (s_stats ().aged, 6);
