@@ -296,7 +296,7 @@ START_TEST (test_a_hello_agrees_on_a_version_or_says_which_there_is)
         ck_assert_uint_eq (reply->hello->version, 1);
         ck_assert_str_eq (reply->hello->node, "node");
         ck_assert_uint_eq (reply->hello->max_frame_size,
-                       gpb_config_number (s_config, "max_frame_size"));
+                           gpb_config_number (s_config, "max_frame_size"));
         ck_assert_uint_eq (reply->hello->max_frames, GPB_PAYLOADS_MAX);
     }
     s_close ();
