@@ -557,9 +557,11 @@ class Life(unittest.TestCase):
         for number in (signal.SIGTERM, signal.SIGINT):
             node = Node("--set", "drain_ms=60000")
             runs = [subprocess.Popen([GPB, "--node", node.endpoint, "--timeout", "60000", "run",
-                                      *endless(1)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                      *endless(2)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
                     for _ in range(6)]
-            node.wait_for(lambda stats: stats["in_flight"] + stats["queue_depth"] == 6)
+            # All are accepted; where processes start slowly, the first is answered by then.
+            node.wait_for(lambda stats: stats["in_flight"] + stats["queue_depth"]
+                          + stats["devices"][0]["processed"] == 6)
             self.assertEqual(node.stop(number), 0)
             for run in runs:
                 reason = run.communicate(timeout=DEADLINE_S)[1]
