@@ -708,7 +708,7 @@ START_TEST (test_a_peer_for_which_there_is_no_memory_breaks_nothing)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_router", 30, test_a_connection_over_tcp_comes_speaks_and_goes,
+GPB_TEST_MAIN ("gpb_router", 120, test_a_connection_over_tcp_comes_speaks_and_goes,
                test_a_connection_over_ipc_comes_speaks_and_goes,
                test_a_peer_that_says_goodbye_ends_and_may_begin_anew,
                test_a_message_read_after_its_sender_left_starts_nothing,
