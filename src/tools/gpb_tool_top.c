@@ -25,9 +25,6 @@
 #include <string.h>
 #include <unistd.h>
 
-//  Of <term.h>, whose macros are names that everybody else uses too.
-int setupterm (const char *terminal, int fd, int *error);
-
 #define ANSWER_TIMEOUT_MS 1000    //  a node that is there answers this in far less
 #define TURN_MS 100               //  as late as a signal that came just before a wait is noticed
 
@@ -132,10 +129,7 @@ s_open_screen (s_top_t *self)
         setlocale (LC_CTYPE, "C.UTF-8");
     gpb_tool_catch_signal (SIGHUP);
     gpb_tool_catch_signal (SIGQUIT);
-    //  newterm of a terminal that terminfo does not know leaks a part of its screen (ncurses 6.4).
-    int is_known;
-    self->screen =
-        setupterm (NULL, STDOUT_FILENO, &is_known) == OK ? newterm (NULL, stdout, stdin) : NULL;
+    self->screen = newterm (NULL, stdout, stdin);
     if (!self->screen)
         return false;
     cbreak ();
