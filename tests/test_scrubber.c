@@ -81,7 +81,7 @@ END_TEST
 
 START_TEST (test_who_is_awaited_waits_behind_two_pieces_at_most)
 {
-    setenv ("GPB_FAKE_COMPUTE_US", "2000", 1);
+    setenv ("GPB_FAKE_COMPUTE_US", "20000", 1);
     s_open ();
     unsigned char *bytes;
     gpb_memory_t *large = s_memory (8 * PIECE, &bytes), *small = s_memory (4096, &bytes);

@@ -166,10 +166,13 @@ class OnATerminal(unittest.TestCase):
             top.kill()
 
     def test_an_unknown_terminal_gets_plain_frames(self):
+        # newterm of ncurses 6.4 leaks a part of the screen that it does not make.
+        sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         master, slave = pty.openpty()
         done = subprocess.run([GPB, "--node", self.node.endpoint, "top", "--count", "1"],
                               stdin=slave, stdout=slave, stderr=subprocess.PIPE,
-                              env={**os.environ, "TERM": "no-such-terminal"}, timeout=DEADLINE_S)
+                              env={**os.environ, "TERM": "no-such-terminal",
+                                   "ASAN_OPTIONS": sanitizer}, timeout=DEADLINE_S)
         output = os.read(master, 65536)
         os.close(master)
         os.close(slave)
