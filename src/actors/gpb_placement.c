@@ -352,6 +352,8 @@ gpb_placement_next (gpb_placement_t *self, uint64_t now_ns)
     gpb_entry_t *next = NULL;
     unsigned device = 0;
     for (size_t index = 0; self->depth && index < self->queues_count; index++) {
+        if (gpb_queue_depth (self->queues [index]) == 0)
+            continue;
         unsigned best = s_best (self, gpb_queue_devices (self->queues [index]));
         gpb_entry_t *first =
             best < self->devices_count ? gpb_queue_first (self->queues [index]) : NULL;
