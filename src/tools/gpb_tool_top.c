@@ -156,8 +156,12 @@ s_read_keys (s_top_t *self)
     for (int key = getch (); key != ERR; key = getch ())
         if (key == 'q' || key == 'Q')
             self->ended = true;
-        else if (key == KEY_RESIZE)
+        else if (key == KEY_RESIZE) {
+            //  What the terminal still shows of the old size is its own affair: nothing of it is
+            //  taken for drawn.
+            clearok (curscr, TRUE);
             s_draw (self);
+        }
 }
 
 //  ---------------------------------------------------------------------------------------------------------
