@@ -26,7 +26,8 @@
 
 #include <inttypes.h>
 
-#define BATCH 128                  //  messages of one socket between two looks at the others
+#define BATCH 128                  //  messages of one socket between two looks at all others
+#define SLICE 16                   //  requests between two looks at the devices' answers
 #define FIGURES_NS GPB_NS_PER_S    //  between two questions to a device about its figures
 #define FIGURES_SOON_NS                                                                            \
     (100 * GPB_NS_PER_MS)         //  where they change without an answer that says so
@@ -236,6 +237,16 @@ s_recv_from_device (self_t *self, unsigned index)
         else
             s_handle_answer (self, index, &hop, &message);
     gpb_message_clear (&message);
+}
+
+//  The devices' answers, of those that may have some.
+static void
+s_recv_answers (self_t *self)
+{
+    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
+        if (gpb_executors_has (&self->executors, device)
+            && gpb_poller_take (&self->poller, self->items [device]))
+            s_recv_from_device (self, device);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -607,6 +618,22 @@ s_wait (self_t *self)
     gpb_poller_wait (&self->poller, lease_ms >= 0 && lease_ms < timeout_ms ? lease_ms : timeout_ms);
 }
 
+//  Requests, with looks at the devices in between: an answer does not wait for whoever floods the
+//  node, and the credit that it brings goes to the next request.
+static void
+s_recv_requests (self_t *self)
+{
+    size_t handled = 0;
+    while (handled < BATCH && gpb_service_receive (self->service, SLICE) == SLICE) {
+        handled += SLICE;
+        for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
+            if (gpb_executors_has (&self->executors, device)
+                && gpb_placement_device (self->placement, device)->in_flight > 0)
+                s_recv_from_device (self, device);
+        s_dispatch (self);
+    }
+}
+
 //  One round: waits for something to do, and does it. False: $TERM.
 static bool
 s_round (self_t *self, bool reads_pipe)
@@ -619,13 +646,10 @@ s_round (self_t *self, bool reads_pipe)
         go_on = gpb_service_command (self->service, self->pipe, s_command);
         gpb_poller_touch (&self->poller, PIPE_ITEM);
     }
-    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-        if (gpb_executors_has (&self->executors, device)
-            && gpb_poller_take (&self->poller, self->items [device]))
-            s_recv_from_device (self, device);
+    s_recv_answers (self);
     s_dispatch (self);
     if (go_on && gpb_poller_take (&self->poller, ROUTER_ITEM))
-        gpb_service_receive (self->service, BATCH);
+        s_recv_requests (self);
     if (gpb_poller_take (&self->poller, MONITOR_ITEM)
         || gpb_router_next_timeout (self->router) == 0)
         s_drop_ended (self);
