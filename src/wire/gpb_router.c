@@ -25,8 +25,10 @@
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
 #include "gpb_hop.h"
+#include "gpb_unique.h"
 
 #include <czmq.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 
 #define COUNTED_FRAME_SIZE 4096    //  smaller frames are bounded by the high-water mark alone
@@ -372,7 +374,7 @@ gpb_router_new (const gpb_router_options_t *options, gpb_error_t *error)
     //  An unlimited inbox: the I/O thread that writes events must never wait for us.
     zsock_set_rcvhwm (self->monitor, 0);
     char address [64];
-    snprintf (address, sizeof address, "inproc://gpb-router-%p", (void *) self);
+    snprintf (address, sizeof address, "inproc://gpb-router-%" PRIu64, gpb_unique ());
     if (zmq_socket_monitor (self->router_zmq, address, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
             != 0
         || zsock_connect (self->monitor, "%s", address) != 0)
