@@ -306,6 +306,26 @@ START_TEST (test_a_descriptor_used_again_does_not_end_the_new_peer)
 }
 END_TEST
 
+//  Connects under a name that another peer has had, and says "second", while messages of a busy peer
+//  keep coming. libzmq ignores who takes the name of a peer that it knows, and knows one for a
+//  moment longer than it finds it: who is ignored tries again.
+static gpb_connection_t *
+s_come_back (const char *name, zsock_t **peer_p, zsock_t *busy)
+{
+    while (true) {
+        *peer_p = s_connect (name);
+        s_say (*peer_p, "second", 0);
+        uint64_t end_ns = gpb_clock_ns () + 500 * GPB_NS_PER_MS;
+        while (gpb_clock_ns () < end_ns) {
+            s_say (busy, "busy", 0);
+            gpb_connection_t *connection = s_hear ();
+            if (zmq_msg_size (&s_message.header) == strlen ("second"))
+                return connection;
+        }
+        zsock_destroy (peer_p);
+    }
+}
+
 //  With other messages always there, nothing but the peer's own next one makes the router look.
 START_TEST (test_a_peer_with_a_chosen_identity_that_comes_back_is_a_new_one)
 {
@@ -329,11 +349,7 @@ START_TEST (test_a_peer_with_a_chosen_identity_that_comes_back_is_a_new_one)
             s_say (busy, "busy", 0);
             s_hear ();
         } while (s_answer_to (connection, &identity, 0));
-        peer = s_connect (name);
-        s_say (peer, "second", 0);
-        do
-            s_say (busy, "busy", 0);
-        while ((connection = s_hear ()), zmq_msg_size (&s_message.header) != strlen ("second"));
+        connection = s_come_back (name, &peer, busy);
         ck_assert_uint_ne (connection->number, number);
         reused = s_fd_of_message () == fd;
         ck_assert_uint_eq (gpb_router_ended (s_router)->number, number);

@@ -134,9 +134,9 @@ class OnATerminal(unittest.TestCase):
         seen = top.expect(rb"\x1b\[24(;1H|d)[^\x1b]*(\x1b[^q]*)?q: quit")
         top.size(40, 120)
         top.process.send_signal(signal.SIGWINCH)
-        seen = top.expect(rb"\x1b\[40(;1H|d)[^\x1b]*(\x1b[^q]*)?q: quit", seen)
         # Room for the 95th percentile.
-        seen = top.expect(rb"P95", seen)
+        top.expect(rb"P95", seen)
+        seen = top.expect(rb"\x1b\[40(;1H|d)[^\x1b]*(\x1b[^q]*)?q: quit", seen)
         # As small as can be.
         top.size(1, 1)
         top.process.send_signal(signal.SIGWINCH)
