@@ -5,7 +5,8 @@
 //  The node is composed, its client speaks through plain libzmq and protobuf-c, which allocate
 //  elsewhere, so that whatever fails is the node's. Each test tries as many N as it has time for,
 //  chosen by a seed: GPB_TEST_SEED, or else 1. GPB_TEST_FAULTS=all tries every one (minutes), and
-//  GPB_TEST_FAULTS=17 the 17th alone. Under AddressSanitizer each N is followed by a look for leaks.
+//  GPB_TEST_FAULTS=17 the 17th alone. Under AddressSanitizer each N is followed by a look for
+//  leaks.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -28,8 +29,8 @@
 
 #define FLOATS 64
 #define BATCH 6
-#define ANSWER_MS 15000       //  a request is answered by then; its own time is much longer
-#define TIMEOUT_MS 60000      //  of requests: no deadline answers in the place of who should
+#define ANSWER_MS 15000     //  a request is answered by then; its own time is much longer
+#define TIMEOUT_MS 60000    //  of requests: no deadline answers in the place of who should
 #define BUDGET_NS (6 * GPB_NS_PER_S)    //  of a test that does not try all
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -38,9 +39,9 @@
 typedef struct {
     const char *name;
     uint64_t (*arm) (int64_t after);    //  as gpb_alloc_fail, one failure
-    uint64_t at;                         //  the number of the one that fails, from 0
-    uint64_t passed;                     //  counted so far
-    bool done;                           //  it has failed
+    uint64_t at;                        //  the number of the one that fails, from 0
+    uint64_t passed;                    //  counted so far
+    bool done;                          //  it has failed
 } fault_t;
 
 static uint64_t (*s_faulty_fail) (int64_t after);
@@ -136,9 +137,11 @@ s_start (scenario_t *self)
     snprintf (name, sizeof name, "inproc://faults-%u", ++count);
     const char *const wanted [] = { name, GPB_TEST_ANY_PORT };
     static const char *const settings [] = {
-        "backends",       "faulty", "allow_register",     "true",  "cache_directory", NULL,
-        "drain_ms",       "20000",  "default_timeout_ms", "60000", "log_level",       "error",
-        "keep_max_size", "1048576", NULL,
+        "backends",      "faulty",          "allow_register",
+        "true",          "cache_directory", NULL,
+        "drain_ms",      "20000",           "default_timeout_ms",
+        "60000",         "log_level",       "error",
+        "keep_max_size", "1048576",         NULL,
     };
     gpb_error_t error = { GPB_OK, "" };
     char folder [4096];
@@ -146,7 +149,8 @@ s_start (scenario_t *self)
     gpb_config_t *config = gpb_config_new ();
     for (size_t index = 0; settings [index]; index += 2)
         ck_assert_ok (gpb_config_set (config, settings [index],
-                                      settings [index + 1] ? settings [index + 1] : folder, &error));
+                                      settings [index + 1] ? settings [index + 1] : folder,
+                                      &error));
     s_arm (self->fault);
     self->node = zactor_new (gpb_actor, config);
     ck_assert_ptr_nonnull (self->node);
@@ -443,8 +447,9 @@ s_rented (scenario_t *self)
 {
     uint64_t handles [4];
     for (unsigned index = 0; index < 4; index++)
-        handles [index] = s_rent (
-            self, index < 3 ? GPB__V1__MEMORY_KIND__DEVICE : GPB__V1__MEMORY_KIND__MAPPED, 0);
+        handles [index] =
+            s_rent (self, index < 3 ? GPB__V1__MEMORY_KIND__DEVICE : GPB__V1__MEMORY_KIND__MAPPED,
+                    0);
     bool went_well = s_write (self, handles [0], self->a, false);
     went_well = s_write (self, handles [1], self->b, true) && went_well;
     went_well = s_add (self, "add", BY_BUFFER, handles, 0) && went_well;

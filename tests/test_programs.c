@@ -285,8 +285,7 @@ START_TEST (test_a_device_that_gets_memory_has_all_its_kernels)
         gpb_programs_t *programs = gpb_programs_new (&s_shared, "", "none", 0, &error);
         done = gpb_alloc_fail (-1, 0) <= (uint64_t) after;
         if (programs)
-            ck_assert_msg (gpb_programs_lookup (programs, "add", &error) != NULL, "%s",
-                           error.text);
+            ck_assert_msg (gpb_programs_lookup (programs, "add", &error) != NULL, "%s", error.text);
         else
             ck_assert_int_eq (error.status, GPB_RESOURCE_EXHAUSTED);
         gpb_programs_destroy (&programs);

@@ -306,8 +306,8 @@ START_TEST (test_a_descriptor_used_again_does_not_end_the_new_peer)
 }
 END_TEST
 
-//  Connects under a name that another peer has had, and says "second", while messages of a busy peer
-//  keep coming. libzmq ignores who takes the name of a peer that it knows, and knows one for a
+//  Connects under a name that another peer has had, and says "second", while messages of a busy
+//  peer keep coming. libzmq ignores who takes the name of a peer that it knows, and knows one for a
 //  moment longer than it finds it: who is ignored tries again.
 static gpb_connection_t *
 s_come_back (const char *name, zsock_t **peer_p, zsock_t *busy)

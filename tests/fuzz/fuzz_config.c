@@ -26,7 +26,8 @@ s_load (const gpb_fuzz_input_t *input)
     if (gpb_config_load (config, path, &error) == GPB_OK) {
         gpb_config_t *copy = gpb_config_dup (config);
         gpb_fuzz_check (copy != NULL, "no memory");
-        gpb_fuzz_check (strcmp (gpb_config_string (copy, "name"), gpb_config_string (config, "name"))
+        gpb_fuzz_check (strcmp (gpb_config_string (copy, "name"),
+                                gpb_config_string (config, "name"))
                             == 0,
                         "another name");
         uint64_t streams = gpb_config_number (copy, "streams");

@@ -2,9 +2,9 @@
 //  into envelope, header and payloads, and answers them.
 //
 //  Input: messages, one behind the other. A byte of flags (1: from the second peer; 2: it is
-//  answered by its envelope and a payload; 4: then the connection ends) and a byte for the number of
-//  frames; each frame is a byte of its size and its content. Sizes from 253 on mean 256, 65,537 and
-//  a hop frame.
+//  answered by its envelope and a payload; 4: then the connection ends) and a byte for the number
+//  of frames; each frame is a byte of its size and its content. Sizes from 253 on mean 256, 65,537
+//  and a hop frame.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

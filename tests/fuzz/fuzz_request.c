@@ -3,8 +3,8 @@
 //  with a sentence where it is refused.
 //
 //  Input: a byte that says how many payload frames there are (0 to 3), a byte for the size of each,
-//  and the header. In the place of small handles stand those of what was rented and reserved before,
-//  so that an input can mean them.
+//  and the header. In the place of small handles stand those of what was rented and reserved
+//  before, so that an input can mean them.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

@@ -2,8 +2,8 @@
 //
 //  A target is one file with LLVMFuzzerTestOneInput. With --enable-fuzz (clang) it is linked with
 //  libFuzzer, which looks for inputs that run code that none before has run; without, with
-//  gpb_fuzz_driver.c, which tries the corpus and a bounded number of mutations of it. A target aborts
-//  where what is tested breaks its word; sanitizers see the rest.
+//  gpb_fuzz_driver.c, which tries the corpus and a bounded number of mutations of it. A target
+//  aborts where what is tested breaks its word; sanitizers see the rest.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

@@ -1,9 +1,9 @@
 //  gpb_fuzz_driver - runs a fuzz target where there is no libFuzzer
 //
-//  Two tests of the target that it is linked to: every file of tests/fuzz/corpus/NAME, and a bounded
-//  number of mutations of them, chosen by a seed (GPB_TEST_SEED, or else 1): GPB_FUZZ_RUNS of them,
-//  or else 4,000, for no longer than MUTATIONS_NS. An input with which the target dies stays in the
-//  file crash-NAME of the current folder, and its number is what was printed last.
+//  Two tests of the target that it is linked to: every file of tests/fuzz/corpus/NAME, and a
+//  bounded number of mutations of them, chosen by a seed (GPB_TEST_SEED, or else 1): GPB_FUZZ_RUNS
+//  of them, or else 4,000, for no longer than MUTATIONS_NS. An input with which the target dies
+//  stays in the file crash-NAME of the current folder, and its number is what was printed last.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

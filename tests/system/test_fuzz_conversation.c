@@ -21,8 +21,8 @@
 #define FLOATS 100
 #define SECONDS 10
 #define GOOD_CLIENTS 2
-#define IN_FLIGHT 4            //  of a good client
-#define RESERVED (1 << 20)     //  bytes, of a good client: nobody can take its room
+#define IN_FLIGHT 4           //  of a good client
+#define RESERVED (1 << 20)    //  bytes, of a good client: nobody can take its room
 #define MESSAGES_MAX 64
 #define FRAMES_MAX 12
 
@@ -135,8 +135,9 @@ s_good_remember (good_t *self)
 {
     s_good_finish (self);
     const question_t *last = &self->questions [0];
-    gpb_reply_t *reply = gpb_test_call_ok (
-        self->client, gpb_request_write (self->buffer, 0, last->a, sizeof last->a));
+    gpb_reply_t *reply =
+        gpb_test_call_ok (self->client,
+                          gpb_request_write (self->buffer, 0, last->a, sizeof last->a));
     gpb_reply_destroy (&reply);
     reply = gpb_test_call_ok (self->client, gpb_request_read (self->buffer, 0, sizeof last->a));
     size_t size;
@@ -175,12 +176,12 @@ s_say (talk_t *talk, Gpb__V1__Request *request, size_t payloads, size_t size)
 
 #define SAY(talk, KIND, member, Type, TYPE, ...)                                                   \
     do {                                                                                           \
-        Gpb__V1__Request said = GPB__V1__REQUEST__INIT;                                         \
+        Gpb__V1__Request said = GPB__V1__REQUEST__INIT;                                            \
         Gpb__V1__##Type body = GPB__V1__##TYPE##__INIT;                                            \
-        said.body_case = GPB__V1__REQUEST__BODY_##KIND;                                         \
-        said.member = &body;                                                                    \
+        said.body_case = GPB__V1__REQUEST__BODY_##KIND;                                            \
+        said.member = &body;                                                                       \
         __VA_ARGS__;                                                                               \
-        s_say (talk, &said, 0, 0);                                                              \
+        s_say (talk, &said, 0, 0);                                                                 \
     } while (0)
 
 static void
@@ -384,8 +385,7 @@ s_own (gpb_test_raw_t *raw, uint64_t id, bool is_rent)
     request.id = id;
     rent.size = 1024;
     reserve.memory = 65536;
-    request.body_case =
-        is_rent ? GPB__V1__REQUEST__BODY_RENT : GPB__V1__REQUEST__BODY_RESERVE;
+    request.body_case = is_rent ? GPB__V1__REQUEST__BODY_RENT : GPB__V1__REQUEST__BODY_RESERVE;
     if (is_rent)
         request.rent = &rent;
     else
@@ -398,8 +398,8 @@ s_own (gpb_test_raw_t *raw, uint64_t id, bool is_rent)
     return is_rent ? raw->reply->rent->handle : raw->reply->reserve->handle;
 }
 
-//  Reads what answers come while the good clients work. Those to a spoiled envelope come back to it,
-//  and those to a spoiled id may never be told from others.
+//  Reads what answers come while the good clients work. Those to a spoiled envelope come back to
+//  it, and those to a spoiled id may never be told from others.
 static void
 s_hostile_read (gpb_test_raw_t *raw, good_t *good, size_t most)
 {
