@@ -375,6 +375,34 @@ START_TEST (test_a_broker_that_gets_no_memory_says_so)
 }
 END_TEST
 
+START_TEST (test_a_broker_that_gets_memory_has_all_its_kernels)
+{
+    bool done = false;
+    for (int64_t after = 0; !done; after++) {
+        gpb_test_broker_configure (&s_node, "kernel_path", "");
+        gpb_broker_args_t args = { .config = s_node.config, .devices = 2 };
+        gpb_alloc_fail (after, 0);
+        s_node.actor = zactor_new (gpb_broker, &args);
+        gpb_status_t status =
+            gpb_pipe_ask (s_node.actor, (const char *[]){ "BIND", "inproc://broker", NULL },
+                          &error);
+        done = gpb_alloc_fail (-1, 0) <= (uint64_t) after;
+        if (status == GPB_OK) {
+            gpb_test_peer_open (&s_node.client, "inproc://broker");
+            Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
+            Gpb__V1__ListKernels kernels = GPB__V1__LIST_KERNELS__INIT;
+            request.id = 1;
+            request.body_case = GPB__V1__REQUEST__BODY_KERNELS;
+            request.kernels = &kernels;
+            kernels.kernel = (char *) GPB_TEST_KERNEL;
+            gpb_test_peer_send (&s_node.client, &request, NULL);
+            gpb_test_peer_expect (&s_node.client, 1, GPB_OK);
+        }
+        gpb_test_broker_close (&s_node);
+    }
+}
+END_TEST
+
 START_TEST (test_a_request_for_which_there_is_no_memory_is_answered)
 {
     gpb_test_broker_open (&s_node, 1);
@@ -413,4 +441,5 @@ GPB_TEST_MAIN ("gpb_broker", 60, test_a_kernel_is_checked_by_all_devices_before_
                test_a_node_without_devices_says_why, test_a_handle_leads_to_its_device,
                test_a_device_that_says_nothing_of_a_pool_is_reported_without,
                test_commands_that_are_wrong_are_answered, test_a_broker_that_gets_no_memory_says_so,
+               test_a_broker_that_gets_memory_has_all_its_kernels,
                test_a_request_for_which_there_is_no_memory_is_answered)

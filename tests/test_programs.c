@@ -274,8 +274,28 @@ START_TEST (test_memory_that_runs_out_is_said_and_nothing_leaks)
 }
 END_TEST
 
+START_TEST (test_a_device_that_gets_memory_has_all_its_kernels)
+{
+    char path [4096];
+    snprintf (path, sizeof path, "%s/tests/packages", getenv ("GPB_SOURCE_DIR"));
+    setenv ("GPB_KERNEL_PATH", path, 1);
+    bool done = false;
+    for (int64_t after = 0; !done; after++) {
+        gpb_alloc_fail (after, 0);
+        gpb_programs_t *programs = gpb_programs_new (&s_shared, "", "none", 0, &error);
+        done = gpb_alloc_fail (-1, 0) <= (uint64_t) after;
+        if (programs)
+            ck_assert_msg (gpb_programs_lookup (programs, "add", &error) != NULL, "%s", error.text);
+        else
+            ck_assert_int_eq (error.status, GPB_RESOURCE_EXHAUSTED);
+        gpb_programs_destroy (&programs);
+    }
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_programs", 20, test_a_kernel_is_compiled_once,
                test_what_the_package_says_reaches_the_compiler_and_the_caches_key,
                test_what_cannot_run_says_why, test_what_does_not_compile_is_not_tried_again,
                test_a_replaced_kernel_stays_as_long_as_it_may_run,
-               test_memory_that_runs_out_is_said_and_nothing_leaks)
+               test_memory_that_runs_out_is_said_and_nothing_leaks,
+               test_a_device_that_gets_memory_has_all_its_kernels)

@@ -369,6 +369,20 @@ START_TEST (test_every_command_is_answered)
 }
 END_TEST
 
+START_TEST (test_a_new_client_for_which_there_is_no_memory_is_answered)
+{
+    s_open ();
+    gpb_alloc_fail (0, 0);
+    s_hello (4, 0);
+    ck_assert_uint_gt (gpb_alloc_fail (-1, 0), 0);
+    gpb_test_peer_expect (&s_peer, 4, GPB_RESOURCE_EXHAUSTED);
+    ck_assert_uint_eq (s_calls, 0);
+    s_hello (5, 0);
+    gpb_test_peer_expect (&s_peer, 5, GPB_OK);
+    s_close ();
+}
+END_TEST
+
 START_TEST (test_a_service_that_gets_no_memory_says_so)
 {
     gpb_config_t *config = gpb_config_new ();
@@ -402,4 +416,6 @@ GPB_TEST_MAIN ("gpb_service", 20, test_whatever_cannot_be_served_is_answered,
                test_a_service_that_stops_refuses_all_but_the_last_words,
                test_no_more_is_read_than_asked_for,
                test_a_hello_agrees_on_a_version_or_says_which_there_is,
-               test_every_command_is_answered, test_a_service_that_gets_no_memory_says_so)
+               test_every_command_is_answered,
+               test_a_new_client_for_which_there_is_no_memory_is_answered,
+               test_a_service_that_gets_no_memory_says_so)

@@ -19,6 +19,9 @@
 #include "gpb_log.h"
 #include "gpb_placement.h"
 #include "gpb_service.h"
+#include "gpb_unique.h"
+
+#include <inttypes.h>
 
 #define NOTICES_MAX 64
 
@@ -39,7 +42,7 @@ s_start_devices (self_t *self, unsigned count)
         gpb_device_args_t args = { .config = self->config, .index = index };
         self->devices [index] = zactor_new (gpb_device, &args);
         char endpoint [64];
-        snprintf (endpoint, sizeof endpoint, "inproc://gpb-device-%p-%u", (void *) self, index);
+        snprintf (endpoint, sizeof endpoint, "inproc://gpb-device-%" PRIu64, gpb_unique ());
         zstr_sendx (self->devices [index], "BIND", endpoint, NULL);
     }
 }

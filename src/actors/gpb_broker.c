@@ -507,7 +507,8 @@ s_start (self_t *self)
     self->started_ns = gpb_clock_ns ();
     const char *path = gpb_config_string (self->config, "kernel_path");
     char *default_path = path [0] ? NULL : gpb_kernels_default_path ();
-    self->kernels = gpb_kernels_new (default_path ? default_path : path, error);
+    if (path [0] || default_path)
+        self->kernels = gpb_kernels_new (default_path ? default_path : path, error);
     gpb_free (default_path);
     const char *notice;
     for (size_t index = 0; self->kernels && (notice = gpb_kernels_notice (self->kernels, index));

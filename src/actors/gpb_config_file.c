@@ -3,12 +3,14 @@
 //  A file is read whole and checked setting by setting into a copy; only a file without a fault
 //  changes anything. libconfig parses it, from memory and behind a small scanner of ours, since
 //  libconfig 1.5 left alone ends the process where it is handed a folder (flex calls exit), and
-//  silently wraps an integer above 32 bits that has no L behind it.
+//  silently wraps an integer above 32 bits that has no L behind it; and behind the one that
+//  kernel.conf goes through, since it leaks strings that end or stand where they should not.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_alloc.h"
 #include "gpb_config_private.h"
+#include "gpb_kernel_text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -269,6 +271,8 @@ gpb_config_load (gpb_config_t *self, const char *path, gpb_error_t *error)
         status = gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "%s: no memory to read it", path);
     if (status == GPB_OK)
         status = s_prepare (path, text, size, prepared, error);
+    if (status == GPB_OK)
+        status = gpb_kernel_text_check (prepared, path, error);
     if (status == GPB_OK)
         status = s_parse (fresh, path, prepared, error);
     if (status == GPB_OK)

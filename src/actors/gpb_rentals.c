@@ -12,6 +12,7 @@
 
 #include "gpb_alloc.h"
 #include "gpb_pool.h"
+#include "gpb_unique.h"
 
 #include <inttypes.h>
 
@@ -79,7 +80,7 @@ gpb_rentals_new (const gpb_config_t *config, const gpb_shared_context_t *shared,
     gpb_pool_args_t args = { .config = config, .index = shared->index, .shared = shared };
     self->pool = zactor_new (gpb_pool, &args);
     char endpoint [64];
-    snprintf (endpoint, sizeof endpoint, "inproc://gpb-pool-%p", (void *) self);
+    snprintf (endpoint, sizeof endpoint, "inproc://gpb-pool-%" PRIu64, gpb_unique ());
     gpb_status_t status =
         gpb_pipe_ask (self->pool, (const char *[]){ "BIND", endpoint, NULL }, error);
     if (status == GPB_OK) {

@@ -168,10 +168,14 @@ gpb_service_receive (gpb_service_t *self, size_t most)
         if (status == GPB_UNAVAILABLE)
             break;
         handled++;
-        if (status == GPB_OK)
+        if (status == GPB_OK) {
             s_handle (self, &message, connection);
-        else
-            gpb_service_refuse (self, connection, &message, 0, &error);
+            continue;
+        }
+        uint64_t id = 0;
+        if (status == GPB_RESOURCE_EXHAUSTED)
+            gpb_codec_request (self->codec, &message.header, &id, NULL);
+        gpb_service_refuse (self, connection, &message, id, &error);
     }
     gpb_message_clear (&message);
     return handled;

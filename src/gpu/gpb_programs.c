@@ -62,7 +62,10 @@ gpb_programs_new (const gpb_shared_context_t *shared, const char *kernel_path,
     char *default_directory = cache_directory [0] ? NULL : gpb_cache_default_directory ();
     if (strcmp (cache_directory, "none") == 0)
         cache_directory = "";
-    self->kernels = gpb_kernels_new (default_path ? default_path : kernel_path, error);
+    if (kernel_path [0] || default_path)
+        self->kernels = gpb_kernels_new (default_path ? default_path : kernel_path, error);
+    else
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the path of kernels");
     if (self->kernels)
         self->cache = gpb_cache_new (default_directory ? default_directory : cache_directory,
                                      cache_size, error);

@@ -25,8 +25,10 @@
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
 #include "gpb_hop.h"
+#include "gpb_unique.h"
 
 #include <czmq.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 
 #define COUNTED_FRAME_SIZE 4096    //  smaller frames are bounded by the high-water mark alone
@@ -76,6 +78,11 @@ struct _gpb_router_t {
         s_peer_t *peer;    //  NULL until its first message
     } * fds;               //  by descriptor
     size_t fds_count;
+    bool holds_event;    //  event and its descriptor, read and not noted: there was no memory
+    uint16_t event;
+    int event_fd;
+    s_peer_t stranger;    //  stands for every peer for which there is no memory; never found
+    s_debt_t stranger_debt;
     s_peer_t *first_ended, *last_ended;    //  not yet told to the owner
     s_peer_t *told;                        //  what gpb_router_ended gave last
     uint64_t last_number;
@@ -188,37 +195,54 @@ s_peer_insert (gpb_router_t *self, s_peer_t *peer)
     zhashx_insert (self->peers, peer, peer);
 }
 
-//  Reads all events that are there.
-static void
+//  Reads the next event, where the last one was noted. False: there is none.
+static bool
+s_monitor_next (gpb_router_t *self)
+{
+    if (self->holds_event)
+        return true;
+    zmq_msg_t frame;
+    zmq_msg_init (&frame);
+    if (zmq_msg_recv (&frame, self->monitor_zmq, ZMQ_DONTWAIT) < 0) {
+        zmq_msg_close (&frame);
+        return false;
+    }
+    //  An event is a frame of 16 bits of event and 32 of value, then one with the address.
+    self->event = 0;
+    int32_t value = -1;
+    if (zmq_msg_size (&frame) >= sizeof self->event + sizeof value) {
+        memcpy (&self->event, zmq_msg_data (&frame), sizeof self->event);
+        memcpy (&value, (uint8_t *) zmq_msg_data (&frame) + sizeof self->event, sizeof value);
+    }
+    while (zmq_msg_more (&frame) && zmq_msg_recv (&frame, self->monitor_zmq, 0) >= 0)
+        ;
+    zmq_msg_close (&frame);
+    self->event_fd = value;
+    return true;
+}
+
+//  Reads all events that are there. False where memory ran out: the event is kept, since whoever it
+//  tells of would else not be known for as long as it is there, and the next call goes on with it.
+static bool
 s_monitor_drain (gpb_router_t *self)
 {
-    while (true) {
-        zmq_msg_t frame;
-        zmq_msg_init (&frame);
-        if (zmq_msg_recv (&frame, self->monitor_zmq, ZMQ_DONTWAIT) < 0) {
-            zmq_msg_close (&frame);
-            return;
-        }
-        //  An event is a frame of 16 bits of event and 32 of value, then one with the address.
-        uint16_t event = 0;
-        int32_t value = -1;
-        if (zmq_msg_size (&frame) >= sizeof event + sizeof value) {
-            memcpy (&event, zmq_msg_data (&frame), sizeof event);
-            memcpy (&value, (uint8_t *) zmq_msg_data (&frame) + sizeof event, sizeof value);
-        }
-        while (zmq_msg_more (&frame) && zmq_msg_recv (&frame, self->monitor_zmq, 0) >= 0)
-            ;
-        zmq_msg_close (&frame);
-        if (!s_fd_known (self, value))
+    while (s_monitor_next (self)) {
+        int fd = self->event_fd;
+        bool is_known = s_fd_known (self, fd);
+        self->holds_event = !is_known && fd >= 0 && fd < FD_MAX;
+        if (self->holds_event)
+            return false;
+        if (!is_known)
             continue;
-        if (event == ZMQ_EVENT_ACCEPTED)
-            self->fds [value].open = true;
-        else if (event == ZMQ_EVENT_DISCONNECTED) {
-            self->fds [value].open = false;
-            if (self->fds [value].peer)
-                s_peer_end (self, self->fds [value].peer);
+        if (self->event == ZMQ_EVENT_ACCEPTED)
+            self->fds [fd].open = true;
+        else if (self->event == ZMQ_EVENT_DISCONNECTED) {
+            self->fds [fd].open = false;
+            if (self->fds [fd].peer)
+                s_peer_end (self, self->fds [fd].peer);
         }
     }
+    return true;
 }
 
 //  ROUTER's own identities are a zero byte and a number that counts up.
@@ -231,7 +255,8 @@ s_identity_is_older (const s_peer_t *peer, const s_peer_t *other)
     return (int32_t) (ntohl (mine) - ntohl (theirs)) < 0;
 }
 
-//  The peer that a message came from, or NULL where it is gone already, or memory ran out.
+//  The peer that a message came from, the stranger where memory ran out, or NULL where it is gone
+//  already.
 static s_peer_t *
 s_peer_of (gpb_router_t *self, gpb_message_t *message)
 {
@@ -243,21 +268,24 @@ s_peer_of (gpb_router_t *self, gpb_message_t *message)
 
     //  A peer that chose its identity may have left and come back, with the same descriptor too:
     //  only the events tell.
-    s_monitor_drain (self);
+    if (!s_monitor_drain (self))
+        return &self->stranger;
     peer = s_peer_lookup (self, identity);
     if (peer && peer->fd == fd)
         return peer;
     if (peer)
         s_peer_end (self, peer);
-    if (fd >= 0 && (!s_fd_known (self, fd) || !self->fds [fd].open))
+    if (fd >= 0 && ((size_t) fd >= self->fds_count || !self->fds [fd].open))
+        return NULL;
+    if (zmq_msg_size (identity) > sizeof peer->identity)
         return NULL;
 
     peer = gpb_alloc (1, sizeof *peer);
     s_debt_t *debt = gpb_alloc (1, sizeof *debt);
-    if (!peer || !debt || zmq_msg_size (identity) > sizeof peer->identity) {
+    if (!peer || !debt) {
         gpb_free (peer);
         gpb_free (debt);
-        return NULL;
+        return &self->stranger;
     }
     peer->debt = debt;
     atomic_init (&debt->references, 1);
@@ -313,6 +341,8 @@ gpb_router_new (const gpb_router_options_t *options, gpb_error_t *error)
         return NULL;
     }
     self->options = *options;
+    self->stranger.debt = &self->stranger_debt;
+    atomic_init (&self->stranger_debt.references, 1);
     self->peers = zhashx_new ();
     zhashx_set_key_hasher (self->peers, s_identity_hash);
     zhashx_set_key_comparator (self->peers, s_identity_compare);
@@ -344,7 +374,7 @@ gpb_router_new (const gpb_router_options_t *options, gpb_error_t *error)
     //  An unlimited inbox: the I/O thread that writes events must never wait for us.
     zsock_set_rcvhwm (self->monitor, 0);
     char address [64];
-    snprintf (address, sizeof address, "inproc://gpb-router-%p", (void *) self);
+    snprintf (address, sizeof address, "inproc://gpb-router-%" PRIu64, gpb_unique ());
     if (zmq_socket_monitor (self->router_zmq, address, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
             != 0
         || zsock_connect (self->monitor, "%s", address) != 0)
@@ -478,6 +508,10 @@ gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **
         if (!peer || !peer->debt) {
             gpb_message_clear (message);
             continue;
+        }
+        if (peer == &self->stranger) {
+            *connection_p = &peer->connection;
+            return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a connection");
         }
         if (peer->fd < 0) {
             peer->seen_ns = gpb_clock_ns ();

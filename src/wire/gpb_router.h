@@ -77,7 +77,9 @@ int gpb_router_next_timeout (const gpb_router_t *self);
 
 //  The next message, its peer's identity being the first frame of its envelope, and where it came
 //  from (borrowed until the connection has ended). UNAVAILABLE: there is none. INVALID_ARGUMENT: it
-//  was out of bounds; message has its envelope, for the refusal.
+//  was out of bounds; message has its envelope, for the refusal. RESOURCE_EXHAUSTED: there is no
+//  memory for a new connection; message is whole where it was within bounds, and the connection,
+//  whose number is 0, is for the refusal alone.
 gpb_status_t gpb_router_recv (gpb_router_t *self, gpb_message_t *message,
                               gpb_connection_t **connection_p, gpb_error_t *error);
 
