@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define EXIT_REFUSED 1
@@ -84,7 +85,10 @@ main (int argc, char **argv)
     signal (SIGINT, SIG_IGN);
     signal (SIGTERM, SIG_IGN);
     signal (SIGPIPE, SIG_IGN);
-    //  A compiler that a driver starts must not hold our end of the node's socket open.
+    //  Of what an application may have left open nothing is for us; and a compiler that a driver
+    //  starts must not hold our end of the node's socket open.
+    syscall (SYS_close_range, is_list ? GPB_CHILD_SHARED : GPB_CHILD_SHARED + GPB_CHILD_SHARED_MAX,
+             ~0U, 0);
     for (int fd = GPB_CHILD_CONTROL; fd < GPB_CHILD_SHARED + GPB_CHILD_SHARED_MAX; fd++)
         fcntl (fd, F_SETFD, FD_CLOEXEC);
     gpb_backends_environment ();

@@ -231,8 +231,7 @@ static void
 s_expect (gpb_reply_t *reply, gpb_status_t status, const char *part)
 {
     ck_assert_msg (gpb_reply_status (reply) == status && strstr (gpb_reply_message (reply), part),
-                   "%s: %s", gpb_status_name (gpb_reply_status (reply)),
-                   gpb_reply_message (reply));
+                   "%s: %s", gpb_status_name (gpb_reply_status (reply)), gpb_reply_message (reply));
     gpb_reply_destroy (&reply);
 }
 
@@ -448,9 +447,10 @@ END_TEST
 
 START_TEST (test_kernels_that_clients_have_added_are_there_after_a_loss)
 {
-    static const char definition [] = "id = \"nap\"; description = \"sleeps\"; source = \"nap.c\";\n"
-                                      "parameters = ( { name = \"us\"; direction = \"scalar\"; "
-                                      "type = \"i32\"; } ); global = [ \"1\" ];";
+    static const char definition [] =
+        "id = \"nap\"; description = \"sleeps\"; source = \"nap.c\";\n"
+        "parameters = ( { name = \"us\"; direction = \"scalar\"; "
+        "type = \"i32\"; } ); global = [ \"1\" ];";
     s_start_fake (1, "allow_register=true");
     gpb_client_t *client = gpb_test_client (&s_node);
     gpb_reply_t *reply = gpb_test_call_ok (
@@ -640,8 +640,8 @@ START_TEST (test_many_losses_leave_nothing_behind)
     gpb_client_t *client = gpb_test_client (&s_node);
     unsigned files_before = 0;
     for (unsigned loss = 0; loss < LOSSES; loss++) {
-        s_check_payload (client, gpb_test_rent (client, 1 << 20, GPB_RENT_DEVICE,
-                                                GPB_RENT_READ_WRITE, -1),
+        s_check_payload (client,
+                         gpb_test_rent (client, 1 << 20, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE, -1),
                          1 << 20);
         if (loss == 1)    //  sockets that libzmq closes later
             files_before = s_open_files ();
@@ -665,7 +665,8 @@ END_TEST
 START_TEST (test_a_pointer_does_not_cross_processes)
 {
     gpb_test_use_fake (1, FAKE_MEMORY);
-    gpb_test_node_compose (&s_node, "inproc://isolated", "backends", "fake", "isolation", "process");
+    gpb_test_node_compose (&s_node, "inproc://isolated", "backends", "fake", "isolation",
+                           "process");
     gpb_client_t *client = gpb_test_client (&s_node);
     uint64_t handle = gpb_test_rent (client, 4096, GPB_RENT_MAPPED, GPB_RENT_READ_WRITE, -1);
     s_expect (gpb_test_call (client, gpb_request_map (handle)), GPB_FAILED_PRECONDITION,
@@ -688,5 +689,4 @@ GPB_TEST_MAIN ("isolation", 120,
                test_payloads_of_all_sizes_cross_to_a_thread, test_an_answer_outlives_its_device,
                test_a_node_that_is_killed_leaves_no_process_and_no_file,
                test_a_node_with_a_process_that_stands_still_stops_in_time,
-               test_many_losses_leave_nothing_behind,
-               test_a_pointer_does_not_cross_processes)
+               test_many_losses_leave_nothing_behind, test_a_pointer_does_not_cross_processes)
