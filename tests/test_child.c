@@ -99,6 +99,28 @@ START_TEST (test_it_sees_our_end)
 }
 END_TEST
 
+//  Though it has not read what it was told.
+START_TEST (test_what_it_has_said_is_there_after_its_end)
+{
+    s_start ("sleep 0.2; printf said >&3; exit 1");
+    ck_assert_ok (gpb_child_send (&s_child, "unread", &error));
+    char reason [GPB_CHILD_REASON_SIZE], text [16];
+    int control = dup (s_child.control);
+    bool is_well;
+    uint64_t end_ns = gpb_clock_ns () + PATIENCE_MS * GPB_NS_PER_MS;
+    while (!gpb_child_reap (&s_child, reason, &is_well)) {
+        ck_assert_uint_lt (gpb_clock_ns (), end_ns);
+        poll (NULL, 0, 1);
+    }
+    s_child.control = control;
+    ck_assert_int_eq (gpb_child_recv (&s_child, text, sizeof text), 1);
+    ck_assert_str_eq (text, "said");
+    ck_assert_int_eq (gpb_child_recv (&s_child, text, sizeof text), -1);
+    close (control);
+    gpb_test_program_clear ();
+}
+END_TEST
+
 START_TEST (test_it_has_what_it_is_given_to_share)
 {
     int pair [2];
@@ -152,5 +174,5 @@ END_TEST
 
 GPB_TEST_MAIN ("gpb_child", 60, test_how_it_ended_is_said,
                test_packets_go_both_ways_and_end_with_it, test_it_sees_our_end,
-               test_it_has_what_it_is_given_to_share, test_a_program_that_is_not_there_is_named,
-               test_a_program_that_cannot_run_is_said)
+               test_what_it_has_said_is_there_after_its_end, test_it_has_what_it_is_given_to_share,
+               test_a_program_that_is_not_there_is_named, test_a_program_that_cannot_run_is_said)

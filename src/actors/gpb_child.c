@@ -169,10 +169,11 @@ gpb_child_recv (gpb_child_t *self, char *text, size_t size)
 {
     if (self->control < 0)
         return -1;
+    //  A process that ends with something of ours unread leaves an error before what it has said.
     ssize_t got;
     do
         got = recv (self->control, text, size - 1, 0);
-    while (got < 0 && errno == EINTR);
+    while (got < 0 && (errno == EINTR || errno == ECONNRESET));
     text [got > 0 ? got : 0] = 0;
     if (got < 0 && errno == EAGAIN)
         return 0;

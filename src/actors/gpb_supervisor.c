@@ -229,22 +229,35 @@ s_refuse_lost (gpb_supervisor_t *self, const gpb_owner_t *owner, const gpb_fligh
     return true;
 }
 
-//  Looks at an answer to a client's request. True where the client is answered already.
+//  Looks at an answer to a client's request. True where it goes no further: the client is answered
+//  already, or will be with all others.
 static bool
-s_check_handles (gpb_supervisor_t *self, const gpb_flight_t *flight, const zmq_msg_t *header)
+s_check_answer (gpb_supervisor_t *self, const gpb_flight_t *flight, const zmq_msg_t *header)
 {
     const gpb_owner_t owner = { .connection = flight->hop.owner };
     const unsigned body = gpb_codec_peek_body (header);
     if (body == GPB__V1__REPLY__BODY_RENT || body == GPB__V1__REPLY__BODY_RESERVE
         || body == GPB__V1__REPLY__BODY_RELEASE || body == GPB__V1__REPLY__BODY_UNRESERVE)
         s_note_handle (self, &owner, body, flight, header);
-    if (body || !gpb_losses_count (self->losses))
+    if (body)
         return false;
     gpb_status_t status = GPB_OK;
     bool has_memory;
     uint64_t memory;
     gpb_codec_peek_reply (header, &status, &has_memory, &memory);
-    return status == GPB_NOT_FOUND && s_refuse_lost (self, &owner, flight);
+    if (status == GPB_NOT_FOUND && gpb_losses_count (self->losses)
+        && s_refuse_lost (self, &owner, flight))
+    {
+        gpb_flights_close (self->flights, flight, gpb_clock_ns ());
+        return true;
+    }
+    if (status != GPB_UNAVAILABLE && status != GPB_DATA_LOSS)
+        return false;
+    //  The backend has lost the device, and its context is of no use any more: what a kernel's
+    //  fault comes to on a GPU. A new process has a new one.
+    const Gpb__V1__Reply *reply = gpb_codec_reply (self->codec, header, NULL);
+    gpb_supervisor_end (self, "%s", reply ? reply->message : "its device is lost");
+    return true;
 }
 
 static void
@@ -263,12 +276,11 @@ s_pass_on (gpb_supervisor_t *self, gpb_message_t *message)
         return;
     const gpb_hop_t hop = flight->hop;
     const bool is_own = gpb_executors_is_own (&hop);
-    const bool is_answered = !is_own && s_check_handles (self, flight, &message->header);
+    if (!is_own && s_check_answer (self, flight, &message->header))
+        return;
     gpb_flights_close (self->flights, flight, gpb_clock_ns ());
     if (is_own)
         s_check_figures (self, &message->header);
-    if (is_answered)
-        return;
     zmq_msg_close (&message->envelope [0]);
     message->envelope_count = 0;
     s_send_to_broker (self, &hop, message);

@@ -71,12 +71,15 @@ s_make_folder (gpb_supervisor_t *self, gpb_error_t *error)
                           strerror (errno));
 }
 
+//  A process that is gone by now has said why, or its end will.
 static gpb_status_t
 s_send_config (gpb_supervisor_t *self, gpb_error_t *error)
 {
     char text [GPB_CHILD_MESSAGE_MAX];
     gpb_status_t status = gpb_config_write (self->config, text, sizeof text, error);
-    return status == GPB_OK ? gpb_child_send (&self->child, text, error) : status;
+    if (status == GPB_OK)
+        gpb_child_send (&self->child, text, NULL);
+    return status;
 }
 
 //  Maps memory to share, and starts a process with it.

@@ -91,52 +91,11 @@ s_stop (void)
 //  ---------------------------------------------------------------------------------------------------------
 //  Processes
 
-//  The parent and the state of a process; 0: there is none.
-static pid_t
-s_parent (pid_t pid, char *state)
-{
-    char path [64], text [512];
-    snprintf (path, sizeof path, "/proc/%d/stat", (int) pid);
-    FILE *file = fopen (path, "r");
-    if (!file)
-        return 0;
-    size_t size = fread (text, 1, sizeof text - 1, file);
-    fclose (file);
-    text [size] = 0;
-    const char *behind = strrchr (text, ')');
-    int parent = 0;
-    return behind && sscanf (behind + 1, " %c %d", state, &parent) == 2 ? parent : 0;
-}
-
-//  The processes of the node's devices, in the order of starting; how many.
-static unsigned
-s_children (pid_t *pids, unsigned most)
-{
-    unsigned count = 0;
-    DIR *folder = opendir ("/proc");
-    ck_assert_ptr_nonnull (folder);
-    for (struct dirent *entry = readdir (folder); entry; entry = readdir (folder)) {
-        char state;
-        pid_t pid = (pid_t) atoi (entry->d_name);
-        if (pid > 0 && s_parent (pid, &state) == s_node.pid && state != 'Z' && count < most)
-            pids [count++] = pid;
-    }
-    closedir (folder);
-    for (unsigned one = 0; one < count; one++)
-        for (unsigned other = one + 1; other < count; other++)
-            if (pids [other] < pids [one]) {
-                pid_t swapped = pids [one];
-                pids [one] = pids [other];
-                pids [other] = swapped;
-            }
-    return count;
-}
-
 static pid_t
 s_child (void)
 {
     pid_t pids [2];
-    ck_assert_uint_eq (s_children (pids, 2), 1);
+    ck_assert_uint_eq (gpb_test_node_children (&s_node, pids, 2), 1);
     return pids [0];
 }
 
@@ -145,7 +104,7 @@ s_expect_gone (pid_t pid)
 {
     uint64_t end_ns = gpb_clock_ns () + 10 * GPB_NS_PER_S;
     char state;
-    while (s_parent (pid, &state) && state != 'Z') {
+    while (gpb_test_parent (pid, &state) && state != 'Z') {
         ck_assert_msg (gpb_clock_ns () < end_ns, "process %d is still there", (int) pid);
         poll (NULL, 0, 2);
     }
@@ -393,7 +352,7 @@ START_TEST (test_a_lost_device_takes_nothing_from_another)
     }
     gpb_test_wait_figure (watcher, gpb_test_in_flight, 2);
     pid_t pids [3];
-    ck_assert_uint_eq (s_children (pids, 3), 2);
+    ck_assert_uint_eq (gpb_test_node_children (&s_node, pids, 3), 2);
     ck_assert_int_eq (kill (pids [0], SIGKILL), 0);
     gpb_reply_t *reply = s_recv (client);
     ck_assert (gpb_reply_id (reply) == ids [0] || gpb_reply_id (reply) == ids [1]);
@@ -612,7 +571,7 @@ START_TEST (test_a_node_that_is_killed_leaves_no_process_and_no_file)
     for (unsigned round = 0; round < 2; round++) {
         s_start_fake (2, "log_level=error");
         pid_t pids [3];
-        ck_assert_uint_eq (s_children (pids, 3), 2);
+        ck_assert_uint_eq (gpb_test_node_children (&s_node, pids, 3), 2);
         if (round == 1)    //  also one that stands still
             ck_assert_int_eq (kill (pids [0], SIGSTOP), 0);
         gpb_test_node_kill (&s_node);
