@@ -527,6 +527,29 @@ START_TEST (test_a_codec_without_memory_says_so)
 }
 END_TEST
 
+START_TEST (test_the_body_of_a_reply_is_known_without_unpacking)
+{
+    gpb_error_t trouble;
+    zmq_msg_t header;
+    zmq_msg_init (&header);
+    ck_assert_uint_eq (gpb_codec_peek_body (&header), 0);
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__RentReply rent = GPB__V1__RENT_REPLY__INIT;
+    reply.message = (char *) "no";
+    reply.id = 5;
+    ck_assert_int_eq (gpb_codec_pack (&reply.base, &header, &trouble), GPB_OK);
+    ck_assert_uint_eq (gpb_codec_peek_body (&header), 0);
+    rent.handle = 77;
+    reply.body_case = GPB__V1__REPLY__BODY_RENT;
+    reply.rent = &rent;
+    ck_assert_int_eq (gpb_codec_pack (&reply.base, &header, &trouble), GPB_OK);
+    ck_assert_uint_eq (gpb_codec_peek_body (&header), GPB__V1__REPLY__BODY_RENT);
+    memset (zmq_msg_data (&header), 0xFF, zmq_msg_size (&header));
+    ck_assert_uint_eq (gpb_codec_peek_body (&header), 0);
+    zmq_msg_close (&header);
+}
+END_TEST
+
 GPB_TEST_MAIN (
     "gpb_codec", 60, test_a_request_comes_back_as_it_was_packed,
     test_garbage_gets_its_status_its_sentence_and_its_id, test_a_refused_text_is_never_echoed,
@@ -537,4 +560,5 @@ GPB_TEST_MAIN (
     test_inline_payloads_are_bounded_together, test_what_goes_out_is_text_whatever_the_driver_said,
     test_a_header_that_does_not_fit_is_not_packed,
     test_the_time_in_the_queue_is_appended_to_a_reply,
-    test_a_reply_with_an_unknown_body_still_has_its_status, test_a_codec_without_memory_says_so)
+    test_a_reply_with_an_unknown_body_still_has_its_status, test_a_codec_without_memory_says_so,
+    test_the_body_of_a_reply_is_known_without_unpacking)

@@ -3,6 +3,7 @@
 
 #include "gpb_alloc.h"
 #include "gpb_config.h"
+#include "gpb_config_private.h"
 #include "gpb_test.h"
 
 #include <stdio.h>
@@ -41,6 +42,8 @@ START_TEST (test_a_new_one_has_the_defaults)
     ck_assert_str_eq (gpb_config_string (config, "kernel_path"), "");
     ck_assert_str_eq (gpb_config_string (config, "cache_directory"), "");
     ck_assert_uint_eq (gpb_config_number (config, "cache_size"), 268435456);
+    ck_assert_str_eq (gpb_config_string (config, "isolation"), "");
+    ck_assert_uint_eq (gpb_config_number (config, "kernel_timeout_ms"), 30000);
     ck_assert (!gpb_config_bool (config, "allow_register"));
     ck_assert (gpb_config_bool (config, "profiling"));
     ck_assert_uint_eq (gpb_config_number (config, "streams"), 4);
@@ -338,6 +341,41 @@ START_TEST (test_memory_that_runs_out_is_an_answer)
 }
 END_TEST
 
+START_TEST (test_lines_for_another_process_say_every_value)
+{
+    char text [16384];
+    gpb_error_t error;
+    gpb_config_t *config = gpb_config_new (), *other = gpb_config_new ();
+    ck_assert_ok (gpb_config_set (config, "backends", "a b", &error));
+    ck_assert_ok (gpb_config_set (config, "kernel_path", "/a=b:/c d", &error));
+    ck_assert_ok (gpb_config_set (config, "isolation", "process", &error));
+    ck_assert_ok (gpb_config_set (config, "profiling", "false", &error));
+    ck_assert_ok (gpb_config_set (config, "max_frame_size", "9223372036854775807", &error));
+    ck_assert_ok (gpb_config_write (config, text, sizeof text, &error));
+    ck_assert_ok (gpb_config_read (other, text, &error));
+    ck_assert_str_eq (gpb_config_string (other, "backends"), "a b");
+    ck_assert_str_eq (gpb_config_string (other, "kernel_path"), "/a=b:/c d");
+    ck_assert_str_eq (gpb_config_string (other, "isolation"), "process");
+    ck_assert_str_eq (gpb_config_string (other, "name"), "");
+    ck_assert (!gpb_config_bool (other, "profiling"));
+    ck_assert_uint_eq (gpb_config_number (other, "max_frame_size"), INT64_MAX);
+    char again [16384], once [16384];
+    ck_assert_ok (gpb_config_write (config, once, sizeof once, &error));
+    ck_assert_ok (gpb_config_write (other, again, sizeof again, &error));
+    ck_assert_str_eq (once, again);
+    ck_assert_refused (gpb_config_write (config, text, 100, &error), GPB_RESOURCE_EXHAUSTED,
+                       "longer than 100 bytes");
+    char wrong [] = "name=x\nnonsense\n", unknown [] = "nome=x";
+    ck_assert_refused (gpb_config_read (other, wrong, &error), GPB_INVALID_ARGUMENT,
+                       "nonsense: expected KEY=VALUE");
+    ck_assert_refused (gpb_config_read (other, unknown, &error), GPB_INVALID_ARGUMENT, "nome");
+    ck_assert_refused (gpb_config_set (config, "isolation", "none", &error), GPB_INVALID_ARGUMENT,
+                       "isolation is process, thread");
+    gpb_config_destroy (&config);
+    gpb_config_destroy (&other);
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_config", 10, test_a_new_one_has_the_defaults,
                test_a_file_sets_what_it_says_and_leaves_the_rest,
                test_a_number_above_32_bits_is_not_cut,
@@ -345,4 +383,5 @@ GPB_TEST_MAIN ("gpb_config", 10, test_a_new_one_has_the_defaults,
                test_a_file_with_one_fault_changes_nothing, test_what_is_no_file_is_refused,
                test_keys_are_set_one_by_one_from_text, test_a_copy_is_its_own,
                test_the_help_is_a_configuration_that_says_the_defaults,
-               test_memory_that_runs_out_is_an_answer)
+               test_memory_that_runs_out_is_an_answer,
+               test_lines_for_another_process_say_every_value)

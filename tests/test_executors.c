@@ -151,7 +151,26 @@ START_TEST (test_what_is_no_endpoint_is_refused)
 }
 END_TEST
 
+START_TEST (test_a_packed_request_is_told_to_a_device_as_the_brokers_own)
+{
+    s_open ();
+    gpb_entry_t entry;
+    zmq_msg_t header = s_entry (&entry, 5);
+    gpb_executors_tell (&s_executors, 3, &header);
+    gpb_test_work_t work;
+    gpb_test_executor_take (&s_device, &work);
+    ck_assert_int_eq (work.kind, GPB__V1__REQUEST__BODY_EXECUTE);
+    ck_assert (gpb_executors_is_own (&work.hop));
+    ck_assert_uint_eq (work.hop.owner, 0);
+    ck_assert_uint_gt (zmq_msg_size (&header), 0);    //  it stays the caller's
+    zmq_msg_close (&header);
+    gpb_message_clear (&entry.message);
+    s_close ();
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_executors", 20, test_a_request_goes_out_with_its_hop_and_comes_back_with_it,
                test_what_is_late_has_no_time_left,
                test_requests_of_the_brokers_own_are_known_by_their_answers,
-               test_what_is_no_endpoint_is_refused)
+               test_what_is_no_endpoint_is_refused,
+               test_a_packed_request_is_told_to_a_device_as_the_brokers_own)

@@ -1,6 +1,7 @@
 //  Tests of gpb_jobs: places are taken and given back, late answers find nothing, streams keep
 //  their order. No device is needed: a job without commands is done at once.
 
+#include "gpb_clock.h"
 #include "gpb_jobs.h"
 #include "gpb_test.h"
 
@@ -176,10 +177,34 @@ START_TEST (test_what_is_done_comes_off_its_stream_in_order)
 }
 END_TEST
 
+//  Counted anew for each that becomes the first; those behind it do not count.
+START_TEST (test_how_long_the_first_of_a_stream_has_been_first_is_known)
+{
+    s_open ();
+    const uint64_t now_ns = gpb_clock_ns () + GPB_NS_PER_S;
+    ck_assert_uint_eq (gpb_jobs_running_ns (s_jobs, now_ns), 0);
+    gpb_job_t *one = s_take (0, 0, 1, 1), *other = s_take (0, 0, 2, 1);
+    one->stream = other->stream = 1;
+    const uint64_t before_ns = gpb_clock_ns ();
+    gpb_jobs_enqueue (s_jobs, one);
+    const uint64_t after_ns = gpb_clock_ns ();
+    gpb_jobs_enqueue (s_jobs, other);
+    ck_assert_uint_le (gpb_jobs_running_ns (s_jobs, now_ns), now_ns - before_ns);
+    ck_assert_uint_ge (gpb_jobs_running_ns (s_jobs, now_ns), now_ns - after_ns);
+    const uint64_t done_ns = gpb_clock_ns ();
+    ck_assert_ptr_eq (gpb_jobs_done (s_jobs, &s_shop), one);
+    ck_assert_uint_le (gpb_jobs_running_ns (s_jobs, now_ns), now_ns - done_ns);
+    ck_assert_ptr_eq (gpb_jobs_done (s_jobs, &s_shop), other);
+    ck_assert_uint_eq (gpb_jobs_running_ns (s_jobs, now_ns), 0);
+    s_close ();
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_jobs", 10, test_every_place_is_taken_once_and_free_again,
                test_a_place_that_is_used_again_is_another,
                test_a_job_is_found_by_its_owner_and_id_until_it_is_answered,
                test_the_earliest_deadline_of_what_is_not_answered_comes_first,
                test_who_has_left_is_told_nothing,
                test_bound_jobs_keep_to_stream_0_and_others_to_the_emptiest,
-               test_what_is_done_comes_off_its_stream_in_order)
+               test_what_is_done_comes_off_its_stream_in_order,
+               test_how_long_the_first_of_a_stream_has_been_first_is_known)

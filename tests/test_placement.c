@@ -485,6 +485,59 @@ START_TEST (test_what_gets_no_memory_is_refused)
 }
 END_TEST
 
+//  ---------------------------------------------------------------------------------------------------------
+//  Devices that are lost, and come back
+
+START_TEST (test_requests_wait_for_a_device_that_comes_back)
+{
+    s_open (2);
+    s_device (0)->info.total_memory = 2000;
+    gpb_placement_lost (s_placement, 0, "it crashed", false);
+    gpb_placement_lost (s_placement, 1, "it burns", true);
+    ck_assert_uint_eq (s_device (0)->available_memory, 0);
+    ck_assert_ok (s_fit ((gpb_constraints_t){ .has_device = false }, 1));
+    ck_assert_ok (s_fit ((gpb_constraints_t){ .memory = 2000 }, 1));    //  all of it is free then
+    ck_assert_refused (s_fit ((gpb_constraints_t){ .memory = 2001 }, 0), GPB_RESOURCE_EXHAUSTED,
+                       "device 1 (card 1) is not ready: it burns");
+    gpb_entry_t *entry = s_queue (0, 1);
+    ck_assert_ptr_null (s_next ());
+    gpb_placement_ready (s_placement, 0, s_clock_ns);
+    ck_assert_str_eq (s_device (0)->reason, "");
+    ck_assert_ptr_eq (s_next (), entry);
+    s_close ();
+}
+END_TEST
+
+//  For a second: what makes it crash again takes nothing else along.
+START_TEST (test_a_device_that_is_back_gets_one_request_at_a_time)
+{
+    s_open (1);
+    gpb_entry_t *entries [3];
+    gpb_placement_lost (s_placement, 0, "it crashed", false);
+    for (unsigned index = 0; index < 3; index++)
+        entries [index] = s_queue (index, 1);
+    gpb_placement_ready (s_placement, 0, s_clock_ns);
+    ck_assert_ptr_eq (s_next (), entries [0]);
+    ck_assert_ptr_null (s_next ());
+    gpb_placement_answered (s_placement, entries [0], true, s_clock_ns + 1);
+    ck_assert_ptr_eq (s_next (), entries [1]);
+    ck_assert_ptr_null (s_next ());
+    s_clock_ns += GPB_NS_PER_S;
+    ck_assert_ptr_eq (s_next (), entries [2]);
+
+    //  One that has just started is trusted.
+    s_close ();
+    s_open (1);
+    s_device (0)->state = GPB_DEVICE_STARTING;
+    gpb_placement_ready (s_placement, 0, s_clock_ns);
+    s_queue (0, 1);
+    s_queue (1, 1);
+    ck_assert_ptr_nonnull (s_next ());
+    ck_assert_ptr_nonnull (s_next ());
+    s_close ();
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_placement", 20, test_devices_are_looked_up_by_index,
                test_a_device_that_does_not_fit_says_why,
                test_the_reasons_of_many_devices_do_not_overflow,
@@ -500,4 +553,6 @@ GPB_TEST_MAIN ("gpb_placement", 20, test_devices_are_looked_up_by_index,
                test_each_bound_says_itself_the_depth_and_when_to_try_again,
                test_what_one_device_alone_may_have_is_bounded_apart,
                test_memory_on_its_way_to_a_device_is_not_promised_twice,
-               test_turns_are_of_device_time, test_what_gets_no_memory_is_refused)
+               test_turns_are_of_device_time, test_what_gets_no_memory_is_refused,
+               test_requests_wait_for_a_device_that_comes_back,
+               test_a_device_that_is_back_gets_one_request_at_a_time)

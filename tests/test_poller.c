@@ -148,8 +148,43 @@ START_TEST (test_an_answer_that_comes_while_one_sends_is_not_slept_over)
 }
 END_TEST
 
+START_TEST (test_an_item_may_become_another_socket_and_none)
+{
+    zsock_t *ones [2], *others [2];
+    unsigned item = gpb_poller_add_fd (&s_poller, -1);
+    gpb_poller_wait (&s_poller, 0);
+    ck_assert (!gpb_poller_take (&s_poller, item));
+    for (unsigned round = 0; round < 2; round++) {
+        ones [round] = zsock_new (ZMQ_PAIR);
+        others [round] = zsock_new (ZMQ_PAIR);
+        zsock_bind (ones [round], "inproc://set-%u", round);
+        zsock_connect (others [round], "inproc://set-%u", round);
+        gpb_poller_set_socket (&s_poller, item, zsock_resolve (ones [round]));
+        ck_assert (gpb_poller_take (&s_poller, item));    //  it may have something already
+        ck_assert (!s_read (ones [round]));
+        s_send (others [round]);
+        s_wait (item);
+        ck_assert (gpb_poller_take (&s_poller, item));
+        ck_assert (s_read (ones [round]));
+    }
+    gpb_poller_touch (&s_poller, item);
+    gpb_poller_set_socket (&s_poller, item, NULL);
+    ck_assert (!gpb_poller_take (&s_poller, item));
+    int fd = eventfd (1, EFD_CLOEXEC);
+    gpb_poller_set_fd (&s_poller, item, fd);
+    s_wait (item);
+    ck_assert (gpb_poller_take (&s_poller, item));
+    close (fd);
+    for (unsigned round = 0; round < 2; round++) {
+        zsock_destroy (&ones [round]);
+        zsock_destroy (&others [round]);
+    }
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_poller", 60,
                test_a_socket_is_ready_when_something_comes_and_until_it_is_emptied,
                test_a_descriptor_is_ready_as_long_as_it_is_readable,
                test_a_paused_item_wakes_nobody_and_loses_nothing,
-               test_an_answer_that_comes_while_one_sends_is_not_slept_over)
+               test_an_answer_that_comes_while_one_sends_is_not_slept_over,
+               test_an_item_may_become_another_socket_and_none)

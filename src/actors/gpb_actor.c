@@ -6,6 +6,9 @@
 //  node without any still serves, and says why. No endpoint is bound before that, so that a client
 //  that finds one finds the devices too.
 //
+//  With isolation = process, looking for devices and each device are other processes'
+//  (gpb_discovery, gpb_supervisor): no backend is loaded here, and no driver can end this process.
+//
 //  $TERM goes to the broker first, which drains: only then are the devices stopped.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
@@ -13,17 +16,18 @@
 #include "gpb_actor.h"
 
 #include "gpb_alloc.h"
-#include "gpb_backends.h"
 #include "gpb_broker.h"
 #include "gpb_device.h"
+#include "gpb_discovery.h"
 #include "gpb_log.h"
 #include "gpb_placement.h"
 #include "gpb_service.h"
+#include "gpb_supervisor.h"
 #include "gpb_unique.h"
 
 #include <inttypes.h>
 
-#define NOTICES_MAX 64
+#define DISCOVERY_MS 60000    //  for all drivers to say what devices there are: some take 10 s
 
 typedef struct {
     gpb_config_t *config;
@@ -34,13 +38,20 @@ typedef struct {
 //  ---------------------------------------------------------------------------------------------------------
 //  START
 
+static bool
+s_is_isolated (const self_t *self)
+{
+    return streq (gpb_config_string (self->config, "isolation"), "process");
+}
+
 //  All devices open at once: every BIND is sent before the first answer is waited for.
 static void
 s_start_devices (self_t *self, unsigned count)
 {
     for (unsigned index = 0; index < count; index++) {
         gpb_device_args_t args = { .config = self->config, .index = index };
-        self->devices [index] = zactor_new (gpb_device, &args);
+        self->devices [index] =
+            zactor_new (s_is_isolated (self) ? gpb_supervisor : gpb_device, &args);
         char endpoint [64];
         snprintf (endpoint, sizeof endpoint, "inproc://gpb-device-%" PRIu64, gpb_unique ());
         zstr_sendx (self->devices [index], "BIND", endpoint, NULL);
@@ -77,23 +88,17 @@ s_stop (self_t *self)
 }
 
 static gpb_status_t
-s_start (self_t *self, gpb_error_t *error)
+s_start_found (self_t *self, const gpb_discovery_t *found, gpb_error_t *error)
 {
-    gpb_backends_t *backends =
-        gpb_backends_new (gpb_config_string (self->config, "backends"), error);
-    if (!backends)
-        return error->status;
-    unsigned count = gpb_backends_devices (backends);
+    unsigned count = found->devices;
     if (count > GPB_PLACEMENT_DEVICES_MAX) {
         gpb_log (self->config, GPB_LOG_WARNING, "%u devices: a node serves the first %d", count,
                  GPB_PLACEMENT_DEVICES_MAX);
         count = GPB_PLACEMENT_DEVICES_MAX;
     }
-    const char *notices [NOTICES_MAX + 1] = { NULL };
-    for (unsigned number = 0; number < NOTICES_MAX; number++) {
-        notices [number] = gpb_backends_notice_peek (backends, number);
-        if (!notices [number])
-            break;
+    const char *notices [GPB_DISCOVERY_NOTICES_MAX + 1] = { NULL };
+    for (size_t number = 0; number < found->notices_count; number++) {
+        notices [number] = found->notices [number];
         gpb_log (self->config, GPB_LOG_INFO, "%s", notices [number]);
     }
     gpb_broker_args_t args = { .config = self->config, .devices = count, .notices = notices };
@@ -105,9 +110,22 @@ s_start (self_t *self, gpb_error_t *error)
         if (s_introduce (self, index, &failure) != GPB_OK && status == GPB_OK)
             status = gpb_error_set (error, failure.status, "%s", failure.text);
     }
-    gpb_backends_destroy (&backends);
     if (status != GPB_OK)
         s_stop (self);
+    return status;
+}
+
+static gpb_status_t
+s_start (self_t *self, gpb_error_t *error)
+{
+    gpb_discovery_t found = { .devices = 0 };
+    const char *backends = gpb_config_string (self->config, "backends");
+    gpb_status_t status = s_is_isolated (self)
+                              ? gpb_discovery_apart (&found, backends, DISCOVERY_MS, error)
+                              : gpb_discovery_here (&found, backends, error);
+    if (status == GPB_OK)
+        status = s_start_found (self, &found, error);
+    gpb_discovery_clear (&found);
     return status;
 }
 

@@ -11,8 +11,9 @@
 //  over. A client that leaves takes its waiting requests along, and its devices are told, so that
 //  what it rented returns. A device's answer to a request that is answered already is dropped.
 //
-//  What may run twice is tried on another device: an idempotent request whose device was lost, and
-//  a rent or a reservation that its device had too little memory for when it came.
+//  What may run twice is tried again: an idempotent request whose device was lost, on another one
+//  or on that one when it is back; and a rent or a reservation that its device had too little
+//  memory for when it came, on another one.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -89,20 +90,32 @@ s_answer_early (self_t *self, gpb_entry_t *entry, const gpb_error_t *error)
         gpb_book_answered (self->book, entry);
 }
 
-//  What the device at hand has refused may do well on another one: it waits again, for those. False
-//  where it is to be answered.
+//  Where a request that was lost with its device, or that this had no memory for, may be tried
+//  again: on the others that it may have, or on the same where it was lost and comes back, since it
+//  is another one then.
+static uint64_t
+s_others (self_t *self, const gpb_entry_t *entry, bool is_lost)
+{
+    uint64_t devices = 0;
+    for (uint64_t left = entry->devices; left; left &= left - 1) {
+        unsigned index = (unsigned) __builtin_ctzll (left);
+        gpb_device_state_t state = gpb_placement_device (self->placement, index)->state;
+        bool comes_back = is_lost && state == GPB_DEVICE_RESTARTING;
+        if (comes_back || (state == GPB_DEVICE_READY && index != entry->device))
+            devices |= 1ULL << index;
+    }
+    return devices;
+}
+
+//  What the device at hand has refused may do well elsewhere: it waits again, for those that may
+//  have it. False where it is to be answered.
 static bool
 s_try_elsewhere (self_t *self, gpb_entry_t *entry, gpb_status_t status, uint64_t now_ns)
 {
     bool is_lost = status == GPB_UNAVAILABLE || status == GPB_DATA_LOSS;
     bool may =
         (is_lost && entry->is_idempotent) || (status == GPB_RESOURCE_EXHAUSTED && entry->memory);
-    uint64_t devices = entry->devices & ~(1ULL << entry->device);
-    for (uint64_t left = devices; left; left &= left - 1) {
-        unsigned device = (unsigned) __builtin_ctzll (left);
-        if (gpb_placement_device (self->placement, device)->state != GPB_DEVICE_READY)
-            devices &= ~(1ULL << device);
-    }
+    uint64_t devices = s_others (self, entry, is_lost);
     if (!may || entry->answered || !entry->tenant || !devices || entry->attempts >= ATTEMPTS_MAX)
         return false;
     entry->devices = devices;
@@ -208,18 +221,33 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
     gpb_book_close (self->book, entry);
 }
 
+//  A device that runs in a process of its own was lost, and its supervisor says so.
+static void
+s_handle_loss (self_t *self, unsigned index, const Gpb__V1__Device *message)
+{
+    bool is_lasting = message->state == GPB__V1__DEVICE_STATE__LOST;
+    gpb_placement_lost (self->placement, index, message->reason, is_lasting);
+    gpb_placement_device (self->placement, index)->restarts = message->restarts;
+}
+
 static void
 s_handle_figures (self_t *self, unsigned index, const zmq_msg_t *header)
 {
     const Gpb__V1__Reply *reply = gpb_codec_reply (self->codec, header, NULL);
     if (!reply || reply->body_case != GPB__V1__REPLY__BODY_STATS || reply->stats->n_devices != 1)
         return;
+    const Gpb__V1__Device *message = reply->stats->devices [0];
+    if (message->state != GPB__V1__DEVICE_STATE__READY) {
+        s_handle_loss (self, index, message);
+        return;
+    }
     gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
-    device->available_memory = reply->stats->devices [0]->available_memory;
-    if (device->state == GPB_DEVICE_STARTING) {
-        gpb_describe_read (&device->info, device->backend, sizeof device->backend,
-                           reply->stats->devices [0]);
-        device->state = GPB_DEVICE_READY;
+    device->available_memory = message->available_memory;
+    device->running_ns = message->running_ns;
+    if (device->state != GPB_DEVICE_READY) {
+        gpb_describe_read (&device->info, device->backend, sizeof device->backend, message);
+        gpb_broker_registration_repeat (self, index);
+        gpb_placement_ready (self->placement, index, gpb_clock_ns ());
     }
     gpb_told_copy (&self->told [index], reply->stats);
 }
@@ -681,6 +709,7 @@ s_stop (self_t *self)
 {
     gpb_service_destroy (&self->service, STOP_LINGER_MS);
     gpb_book_destroy (&self->book);
+    gpb_broker_registration_clear (self);
     gpb_codec_destroy (&self->codec);
     gpb_kernels_destroy (&self->kernels);
     gpb_executors_clear (&self->executors);

@@ -14,6 +14,13 @@
 #include "gpb_report.h"
 #include "gpb_service.h"
 
+//  A kernel that a client has added.
+typedef struct gpb_registered {
+    struct gpb_registered *next;
+    char *id;
+    zmq_msg_t header;    //  of the request that tells a device
+} gpb_registered_t;
+
 typedef struct {
     zsock_t *pipe;
     gpb_config_t *config;
@@ -25,6 +32,7 @@ typedef struct {
     gpb_placement_t *placement;
     gpb_kernels_t *kernels;
     gpb_registration_t *registrations;              //  under way
+    gpb_registered_t *registered;                   //  done, for devices that come back
     gpb_executors_t executors;                      //  the devices
     gpb_poller_t poller;                            //  pipe, ROUTER, monitor, then these
     unsigned items [GPB_PLACEMENT_DEVICES_MAX];     //  of the poller, where it is connected
@@ -43,5 +51,9 @@ typedef struct {
 //  registration.
 void gpb_broker_handle_register (void *actor, gpb_call_t *call);
 void gpb_broker_registration_answer (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header);
+
+//  A device is back, and knows none of the kernels that clients have added: it gets them again.
+void gpb_broker_registration_repeat (self_t *self, unsigned device);
+void gpb_broker_registration_clear (self_t *self);
 
 #endif

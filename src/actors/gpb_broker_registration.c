@@ -2,19 +2,24 @@
 //
 //  Sends the two rounds of a registration (gpb_registration.h) to every device that serves, and
 //  takes what they answer; the entry in the book is open until the last one has. Its client is
-//  answered by the request's deadline whatever they do. Runs on the broker's thread.
+//  answered by the request's deadline whatever they do. What was added is kept, a request for each
+//  kernel, for devices that are not there when it is, or are lost and come back. Runs on the
+//  broker's thread.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_broker_private.h"
 
+#include "gpb_alloc.h"
 #include "gpb_clock.h"
+#include "gpb_log.h"
 
 static void
 s_registration_round (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header)
 {
     uint64_t now_ns = gpb_clock_ns ();
     entry->sent_ns = now_ns;
+    entry->registration->asked = 0;
     for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++) {
         if (gpb_placement_device (self->placement, device)->state != GPB_DEVICE_READY)
             continue;
@@ -24,6 +29,58 @@ s_registration_round (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header)
         gpb_executors_forward (&self->executors, device, entry, &copy, false, now_ns);
         zmq_msg_close (&copy);
         entry->registration->waits_for++;
+        entry->registration->asked |= 1ULL << device;
+    }
+}
+
+//  Keeps a kernel that is on all devices, in the place of one of the same name; a device that came
+//  back while they were asked gets it now.
+static void
+s_keep (self_t *self, gpb_registration_t *registration)
+{
+    const char *id = gpb_kernel_id (registration->kernel);
+    gpb_registered_t *kept = self->registered;
+    while (kept && strcmp (kept->id, id) != 0)
+        kept = kept->next;
+    if (!kept && (kept = gpb_alloc (1, sizeof *kept))) {
+        zmq_msg_init (&kept->header);
+        kept->id = gpb_strdup (id);
+        if (kept->id) {
+            kept->next = self->registered;
+            self->registered = kept;
+        }
+        else {
+            gpb_free (kept);
+            kept = NULL;
+        }
+    }
+    if (!kept) {
+        gpb_log (self->config, GPB_LOG_ERROR, "no memory to keep kernel %s for lost devices", id);
+        return;
+    }
+    zmq_msg_copy (&kept->header, &registration->commit);
+    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
+        if (!(registration->asked & 1ULL << device)
+            && gpb_placement_device (self->placement, device)->state == GPB_DEVICE_READY)
+            gpb_executors_tell (&self->executors, device, &kept->header);
+}
+
+void
+gpb_broker_registration_repeat (self_t *self, unsigned device)
+{
+    for (const gpb_registered_t *kept = self->registered; kept; kept = kept->next)
+        gpb_executors_tell (&self->executors, device, &kept->header);
+}
+
+void
+gpb_broker_registration_clear (self_t *self)
+{
+    gpb_registered_t *kept;
+    while ((kept = self->registered)) {
+        self->registered = kept->next;
+        zmq_msg_close (&kept->header);
+        gpb_free (kept->id);
+        gpb_free (kept);
     }
 }
 
@@ -31,6 +88,8 @@ static void
 s_registration_end (self_t *self, gpb_entry_t *entry)
 {
     gpb_error_t error;
+    if (entry->registration->failure.status == GPB_OK && entry->registration->is_committing)
+        s_keep (self, entry->registration);
     gpb_status_t status = gpb_registration_finish (entry->registration, self->kernels, &error);
     if (!entry->answered && status != GPB_OK)
         gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,

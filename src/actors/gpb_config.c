@@ -41,7 +41,7 @@ typedef struct {
     const char *help;
 } s_key_t;
 
-static s_check_fn s_check_name, s_check_backends, s_check_log_level;
+static s_check_fn s_check_name, s_check_backends, s_check_isolation, s_check_log_level;
 
 static const s_key_t s_keys [] = {
     { "name", GPB_CONFIG_STRING, "", 0, 0, s_check_name,
@@ -56,6 +56,16 @@ static const s_key_t s_keys [] = {
       "Folders of kernel packages, ':' between. \"\": those of GPB_KERNEL_PATH, kernels/ beside "
       "the\n"
       "program, and the installed ones." },
+    { "isolation", GPB_CONFIG_STRING, "", 0, 0, s_check_isolation,
+      "Where a device's actors run: \"process\": in one of their own, so that a kernel that "
+      "crashes\n"
+      "costs one device for under a second; \"thread\": in the node's, where it ends the node, "
+      "and\n"
+      "a request takes fewer hand-overs. \"\": process in gpb_actor, thread in a node that an\n"
+      "application composes." },
+    { "kernel_timeout_ms", GPB_CONFIG_NUMBER, "30000", 0, TIME_MAX_MS, NULL,
+      "With isolation = process, a device on which one request has run for so long, its kernel's\n"
+      "compilation included, hangs: its process is ended, and started again. 0: never." },
     { "allow_register", GPB_CONFIG_BOOL, "false", 0, 0, NULL,
       "Whether clients may add kernels of their own. Whoever may, runs code on this machine." },
     { "cache_directory", GPB_CONFIG_STRING, "", 0, 0, NULL,
@@ -147,6 +157,13 @@ s_check_backends (const char *text)
 {
     size_t size = strspn (text, "abcdefghijklmnopqrstuvwxyz0123456789_ ");
     return text [size] == 0 && text [0] ? NULL : "backends by name, such as \"cuda opencl\"";
+}
+
+static const char *
+s_check_isolation (const char *text)
+{
+    bool is_one = strcmp (text, "process") == 0 || strcmp (text, "thread") == 0;
+    return is_one || text [0] == 0 ? NULL : "process, thread, or \"\"";
 }
 
 static const char *
@@ -397,6 +414,46 @@ gpb_config_bool (const gpb_config_t *self, const char *name)
     int key = s_must_find (name);
     assert (s_keys [key].type == GPB_CONFIG_BOOL);
     return self->values [key].number != 0;
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  For another process: no value holds a line's end
+
+gpb_status_t
+gpb_config_write (const gpb_config_t *self, char *text, size_t size, gpb_error_t *error)
+{
+    size_t used = 0;
+    for (int key = 0; key < KEYS; key++) {
+        const char *name = s_keys [key].name;
+        bool is_number =
+            s_keys [key].type == GPB_CONFIG_NUMBER || s_keys [key].type == GPB_CONFIG_BOOL;
+        int length = is_number ? snprintf (text + used, size - used, "%s=%" PRIu64 "\n", name,
+                                           self->values [key].number)
+                               : snprintf (text + used, size - used, "%s=%s\n", name,
+                                           self->values [key].text);
+        if (length < 0 || (size_t) length >= size - used)
+            return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                                  "the configuration is longer than %zu bytes", size);
+        used += (size_t) length;
+    }
+    return GPB_OK;
+}
+
+gpb_status_t
+gpb_config_read (gpb_config_t *self, char *text, gpb_error_t *error)
+{
+    char *rest = NULL;
+    gpb_status_t status = GPB_OK;
+    for (char *line = strtok_r (text, "\n", &rest); line && status == GPB_OK;
+         line = strtok_r (NULL, "\n", &rest))
+    {
+        char *equals = strchr (line, '=');
+        if (!equals)
+            return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s: expected KEY=VALUE", line);
+        *equals = 0;
+        status = gpb_config_set (self, line, equals + 1, error);
+    }
+    return status;
 }
 
 //  ---------------------------------------------------------------------------------------------------------

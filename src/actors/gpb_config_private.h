@@ -7,6 +7,8 @@
 
 #include "gpb_config.h"
 
+#include <stddef.h>
+
 typedef enum {
     GPB_CONFIG_STRING,
     GPB_CONFIG_WORDS,    //  strings with blanks between; a list in a file
@@ -19,6 +21,14 @@ gpb_status_t gpb_config_find (const char *name, gpb_config_type_t *type_p, gpb_e
 
 //  Refuses a value of another type: what the key is, and `got`. The key must exist.
 gpb_status_t gpb_config_expected (const char *name, const char *got, gpb_error_t *error);
+
+//  All values as lines, "KEY=VALUE", for another process. RESOURCE_EXHAUSTED where they need more
+//  than size bytes.
+gpb_status_t gpb_config_write (const gpb_config_t *self, char *text, size_t size,
+                               gpb_error_t *error);
+
+//  Sets what such lines say; text is cut into pieces.
+gpb_status_t gpb_config_read (gpb_config_t *self, char *text, gpb_error_t *error);
 
 //  Exchanges all values.
 void gpb_config_swap (gpb_config_t *self, gpb_config_t *other);

@@ -342,14 +342,15 @@ s_stop (gpb_device_t *self)
 }
 
 void
-gpb_device (zsock_t *pipe, void *args_p)
+gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier)
 {
-    const gpb_device_args_t *args = args_p;
     unsigned index = args->index;
     gpb_device_t self = { .pipe = pipe };
     self.config = args->config ? gpb_config_dup (args->config) : gpb_config_new ();
     zsock_signal (pipe, 0);
     s_open (&self, index);
+    if (self.service)
+        gpb_router_set_carrier (gpb_service_router (self.service), carrier);
 
     bool go_on = true;
     while (go_on && !self.service)
@@ -359,4 +360,10 @@ gpb_device (zsock_t *pipe, void *args_p)
     if (self.service)
         s_drain (&self);
     s_stop (&self);
+}
+
+void
+gpb_device (zsock_t *pipe, void *args)
+{
+    gpb_device_run (pipe, args, NULL);
 }

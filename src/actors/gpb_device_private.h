@@ -36,6 +36,10 @@ typedef struct {
     uint64_t stop_ns;      //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
 } gpb_device_t;
 
+//  The actor, gpb_device, with its messages going through carrier, which is borrowed for its life;
+//  NULL: they are what they are.
+void gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier);
+
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_device_work
 

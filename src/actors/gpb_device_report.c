@@ -7,6 +7,8 @@
 
 #include "gpb_device_private.h"
 
+#include "gpb_clock.h"
+
 static void
 s_describe (gpb_device_t *self, gpb_described_device_t *described)
 {
@@ -14,6 +16,7 @@ s_describe (gpb_device_t *self, gpb_described_device_t *described)
     described->message.index = self->shared->index;
     described->message.state = GPB__V1__DEVICE_STATE__READY;
     described->message.available_memory = gpb_device_available (self);
+    described->message.running_ns = gpb_jobs_running_ns (self->jobs, gpb_clock_ns ());
 }
 
 void

@@ -86,9 +86,7 @@ gpb_executors_forward (gpb_executors_t *self, unsigned index, gpb_entry_t *entry
 static void
 s_send_own (gpb_executors_t *self, unsigned index, uint64_t client, Gpb__V1__Request *request)
 {
-    gpb_hop_t hop = {
-        .magic = GPB_HOP_MAGIC, .slot = NO_SLOT, .owner = client, .remaining_ns = UINT64_MAX
-    };
+    const gpb_hop_t hop = gpb_executors_own_hop (client);
     zmq_msg_t header;
     zmq_msg_init (&header);
     request->version = GPB_PROTOCOL_VERSION;
@@ -140,6 +138,27 @@ gpb_executors_recv (gpb_executors_t *self, unsigned index, gpb_hop_t *hop, gpb_m
             return true;
     self->touched [index] = false;
     return false;
+}
+
+gpb_hop_t
+gpb_executors_own_hop (uint64_t client)
+{
+    return (gpb_hop_t){
+        .magic = GPB_HOP_MAGIC, .slot = NO_SLOT, .owner = client, .remaining_ns = UINT64_MAX
+    };
+}
+
+void
+gpb_executors_tell (gpb_executors_t *self, unsigned index, const zmq_msg_t *header)
+{
+    const gpb_hop_t hop = gpb_executors_own_hop (0);
+    gpb_message_t message;
+    gpb_message_init (&message);
+    zmq_msg_t copy;
+    zmq_msg_init (&copy);
+    zmq_msg_copy (&copy, (zmq_msg_t *) header);
+    s_send (self, index, &hop, &copy, &message);
+    zmq_msg_close (&copy);
 }
 
 bool

@@ -50,8 +50,13 @@ void gpb_executors_goodbye (gpb_executors_t *self, unsigned index, uint64_t clie
 bool gpb_executors_recv (gpb_executors_t *self, unsigned index, gpb_hop_t *hop,
                          gpb_message_t *message);
 
-//  Whether an answer is to a request of the broker's own.
+//  The hop of a request of the broker's own, in the name of a client or, by 0, of nobody; and
+//  whether this is one.
+gpb_hop_t gpb_executors_own_hop (uint64_t client);
 bool gpb_executors_is_own (const gpb_hop_t *hop);
+
+//  Hands over a request of the broker's own that is packed already; header is shared.
+void gpb_executors_tell (gpb_executors_t *self, unsigned index, const zmq_msg_t *header);
 
 //  The raw socket to poll for a device's answers; NULL where there is none.
 void *gpb_executors_socket (const gpb_executors_t *self, unsigned index);

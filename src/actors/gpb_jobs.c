@@ -9,10 +9,12 @@
 #include "gpb_jobs.h"
 
 #include "gpb_alloc.h"
+#include "gpb_clock.h"
 
 typedef struct {
     gpb_job_t *first, *last;
     size_t count;
+    uint64_t since_ns;    //  gpb_clock_ns () from when the first one is the first
 } s_stream_t;
 
 struct _gpb_jobs_t {
@@ -145,8 +147,10 @@ gpb_jobs_enqueue (gpb_jobs_t *self, gpb_job_t *job)
     s_stream_t *stream = &self->streams [job->stream];
     if (stream->last)
         stream->last->next = job;
-    else
+    else {
         stream->first = job;
+        stream->since_ns = gpb_clock_ns ();
+    }
     stream->last = job;
     stream->count++;
     self->unannounced += job->unannounced ? 1 : 0;
@@ -161,7 +165,9 @@ gpb_jobs_done (gpb_jobs_t *self, const gpb_workshop_t *shop)
         if (!job || !gpb_job_is_done (job, shop))
             continue;
         stream->first = job->next;
-        if (!stream->first)
+        if (stream->first)
+            stream->since_ns = gpb_clock_ns ();
+        else
             stream->last = NULL;
         stream->count--;
         job->next = NULL;
@@ -175,6 +181,16 @@ bool
 gpb_jobs_is_unannounced (const gpb_jobs_t *self)
 {
     return self->unannounced > 0;
+}
+
+uint64_t
+gpb_jobs_running_ns (const gpb_jobs_t *self, uint64_t now_ns)
+{
+    uint64_t since_ns = now_ns;
+    for (unsigned stream = 0; stream < self->streams_count; stream++)
+        if (self->streams [stream].first && self->streams [stream].since_ns < since_ns)
+            since_ns = self->streams [stream].since_ns;
+    return now_ns - since_ns;
 }
 
 bool

@@ -44,6 +44,11 @@ gpb_job_t *gpb_jobs_done (gpb_jobs_t *self, const gpb_workshop_t *shop);
 //  from time to time.
 bool gpb_jobs_is_unannounced (const gpb_jobs_t *self);
 
+//  How long, in ns, the job that has been the first of its stream longest has been that: by then
+//  the device has nothing before it. Counted from when its commands were enqueued, or the one
+//  before it was done. 0: nothing is on any stream.
+uint64_t gpb_jobs_running_ns (const gpb_jobs_t *self, uint64_t now_ns);
+
 //  Whether nothing is on any stream.
 bool gpb_jobs_is_idle (const gpb_jobs_t *self);
 

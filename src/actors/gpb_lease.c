@@ -18,7 +18,8 @@ gpb_lease_map (const gpb_lease_t *self, bool *mapped_p, size_t users, gpb_servic
                            "this buffer was rented as DEVICE memory: only MAPPED can be mapped");
     else if (!call->is_inproc)
         status = gpb_error_set (&error, GPB_FAILED_PRECONDITION,
-                                "a pointer is of use in the node's process only: map over inproc");
+                                "a pointer is of use in the process of the device only: map over "
+                                "inproc, in a node with isolation = thread");
     else if (*mapped_p)
         status = gpb_error_set (&error, GPB_FAILED_PRECONDITION, "this buffer is mapped already");
     else if (users)

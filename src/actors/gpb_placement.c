@@ -21,6 +21,8 @@
 #define PACE_SHIFT 3               //  a new sample weighs 1/8
 #define PACE_UNKNOWN CREDIT_NS     //  of a device that has answered nothing yet, as a guess in ns
 
+#define CAREFUL_NS GPB_NS_PER_S    //  after a loss
+
 #define RETRY_SHARE 16    //  of what waits is to be done before it is worth asking again
 #define RETRY_MAX_MS 60000
 
@@ -116,6 +118,8 @@ s_lacks (const gpb_placed_device_t *device, const gpb_constraints_t *constraints
 static uint64_t
 s_available (const gpb_placed_device_t *device)
 {
+    if (device->state == GPB_DEVICE_RESTARTING)
+        return device->info.total_memory;
     return device->available_memory > device->promised_memory
                ? device->available_memory - device->promised_memory
                : 0;
@@ -141,7 +145,7 @@ gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, 
             continue;
         const char *lacks = s_lacks (device, constraints);
         uint64_t available = s_available (device);
-        if (device->state != GPB_DEVICE_READY)
+        if (device->state != GPB_DEVICE_READY && device->state != GPB_DEVICE_RESTARTING)
             s_add_reason (reasons, sizeof reasons, index, device, "is not ready: %s",
                           device->reason [0] ? device->reason : "it is starting");
         else if (lacks) {
@@ -313,26 +317,28 @@ gpb_placement_admit (gpb_placement_t *self, const gpb_tenant_t *tenant, uint64_t
 }
 
 static bool
-s_has_credit (const gpb_placed_device_t *device)
+s_has_credit (const gpb_placed_device_t *device, uint64_t now_ns)
 {
     uint64_t credit = CREDIT_NS / s_pace (device);
     if (credit < CREDIT_MIN)
         credit = CREDIT_MIN;
     if (credit > CREDIT_MAX)
         credit = CREDIT_MAX;
+    if (now_ns < device->careful_until_ns)
+        credit = 1;
     return device->state == GPB_DEVICE_READY && device->in_flight < credit;
 }
 
 //  The best of the devices with a credit; none: devices_count.
 static unsigned
-s_best (const gpb_placement_t *self, uint64_t devices)
+s_best (const gpb_placement_t *self, uint64_t devices, uint64_t now_ns)
 {
     unsigned best = self->devices_count;
     uint64_t best_wait_ns = 0;
     for (uint64_t left = devices; left; left &= left - 1) {
         unsigned index = (unsigned) __builtin_ctzll (left);
         const gpb_placed_device_t *device = &self->devices [index];
-        if (!s_has_credit (device))
+        if (!s_has_credit (device, now_ns))
             continue;
         uint64_t wait_ns = device->in_flight * s_pace (device);
         if (best == self->devices_count || wait_ns < best_wait_ns
@@ -354,7 +360,7 @@ gpb_placement_next (gpb_placement_t *self, uint64_t now_ns)
     for (size_t index = 0; self->depth && index < self->queues_count; index++) {
         if (gpb_queue_depth (self->queues [index]) == 0)
             continue;
-        unsigned best = s_best (self, gpb_queue_devices (self->queues [index]));
+        unsigned best = s_best (self, gpb_queue_devices (self->queues [index]), now_ns);
         gpb_entry_t *first =
             best < self->devices_count ? gpb_queue_first (self->queues [index]) : NULL;
         if (first && (!next || gpb_queue_before (first, next))) {
@@ -413,6 +419,27 @@ gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is
     uint64_t latency_ns = now_ns - entry->received_ns;
     gpb_histogram_record (&device->latency, latency_ns);
     gpb_histogram_minute_record (&device->latency_minute, latency_ns, now_ns);
+}
+
+void
+gpb_placement_lost (gpb_placement_t *self, unsigned index, const char *reason, bool is_lasting)
+{
+    gpb_placed_device_t *device = &self->devices [index];
+    device->state = is_lasting ? GPB_DEVICE_LOST : GPB_DEVICE_RESTARTING;
+    snprintf (device->reason, sizeof device->reason, "%s", reason);
+    device->available_memory = 0;
+    device->running_ns = 0;
+}
+
+void
+gpb_placement_ready (gpb_placement_t *self, unsigned index, uint64_t now_ns)
+{
+    gpb_placed_device_t *device = &self->devices [index];
+    const bool was_lost = device->state != GPB_DEVICE_STARTING;
+    device->state = GPB_DEVICE_READY;
+    device->reason [0] = 0;
+    if (was_lost)
+        device->careful_until_ns = now_ns + CAREFUL_NS;
 }
 
 uint64_t

@@ -28,7 +28,8 @@ typedef enum {
     GPB_DEVICE_STARTING,
     GPB_DEVICE_READY,
     GPB_DEVICE_LOST,
-    GPB_DEVICE_STOPPING
+    GPB_DEVICE_STOPPING,
+    GPB_DEVICE_RESTARTING    //  it comes back, with all its memory: requests wait for it
 } gpb_device_state_t;
 
 typedef struct {
@@ -36,6 +37,9 @@ typedef struct {
     char backend [32];
     gpb_device_state_t state;
     char reason [512];                   //  why, where it is not READY
+    uint64_t restarts;                   //  times that it was lost, as it said last
+    uint64_t running_ns;                 //  Gpb__V1__Device.running_ns, as it said last
+    uint64_t careful_until_ns;           //  gpb_clock_ns (): it gets one request at a time
     uint64_t available_memory;           //  bytes, as it said last
     uint64_t promised_memory;            //  bytes that rents on their way to it will take
     uint32_t in_flight;                  //  requests that it has
@@ -108,6 +112,15 @@ gpb_entry_t *gpb_placement_next (gpb_placement_t *self, uint64_t now_ns);
 
 //  Moves up what has waited long enough. To be called now and then while anything waits.
 void gpb_placement_age (gpb_placement_t *self, uint64_t now_ns);
+
+//  The device has lost all that it had, and comes back or, is_lasting, is not to be waited for.
+void gpb_placement_lost (gpb_placement_t *self, unsigned device, const char *reason,
+                         bool is_lasting);
+
+//  A device serves; again: after a loss. Then it gets one request at a time for a second: what has
+//  made it crash comes first where it is idempotent, or is asked for again at once, and takes
+//  nothing else along.
+void gpb_placement_ready (gpb_placement_t *self, unsigned device, uint64_t now_ns);
 
 //  What the device at hand has answered: its credit is back, and its pace is measured. For a
 //  request that did not pass through gpb_placement_next, count it in with gpb_placement_took first.

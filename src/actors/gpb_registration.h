@@ -17,6 +17,7 @@ typedef struct gpb_registration {
     zmq_msg_t check, commit;                    //  the headers of the two rounds
     bool check_only;                            //  the client asked for the first round alone
     bool is_committing;                         //  the second round
+    uint64_t asked;                             //  bit i: device i was, in this round
     uint32_t waits_for;                         //  devices that have not answered in this round
     gpb_error_t failure;                        //  the first that a device answered; GPB_OK: none
     struct gpb_registration **list_p, *next;    //  all that are under way

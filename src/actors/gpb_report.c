@@ -18,6 +18,7 @@ s_wire_state (gpb_device_state_t state)
         [GPB_DEVICE_READY] = GPB__V1__DEVICE_STATE__READY,
         [GPB_DEVICE_LOST] = GPB__V1__DEVICE_STATE__LOST,
         [GPB_DEVICE_STOPPING] = GPB__V1__DEVICE_STATE__STOPPING,
+        [GPB_DEVICE_RESTARTING] = GPB__V1__DEVICE_STATE__RESTARTING,
     };
     return states [state];
 }
@@ -62,6 +63,8 @@ s_describe (gpb_placed_device_t *device, unsigned index, s_description_t *descri
     message->available_memory = device->available_memory;
     message->state = s_wire_state (device->state);
     message->reason = device->reason;
+    message->restarts = device->restarts;
+    message->running_ns = device->running_ns;
     message->load = &description->load;
     Gpb__V1__Load *load = &description->load;
     gpb__v1__load__init (load);

@@ -15,6 +15,7 @@
 
 #include "gpb_backends.h"
 #include "gpb_log.h"
+#include "gpb_log_target.h"
 #include "gpb_shared_context.h"
 
 #include "config.h"
@@ -203,6 +204,10 @@ s_parse (s_program_t *self, int argc, char **argv)
     if (result == 0 && self->count == 0)
         result = s_default_endpoints (self);
 
+    //  What crashes here would take all clients' work along.
+    if (result == 0 && !gpb_config_string (self->config, "isolation") [0])
+        result = s_set (self, "isolation", "process");
+
     //  The program binds, one by one; the node gets none to bind by itself.
     if (result == 0)
         result = s_set (self, "bind", "");
@@ -216,25 +221,10 @@ s_parse (s_program_t *self, int argc, char **argv)
 static int
 s_open_log (s_program_t *self)
 {
-    const char *target = gpb_config_string (self->config, "log_target");
-    zsys_init ();
-    zsys_handler_set (NULL);
-    zsys_set_logident ("gpb_actor");
-    if (strcmp (target, "syslog") == 0) {
-        zsys_set_logstream (NULL);
-        zsys_set_logsystem (true);
+    gpb_error_t error;
+    if (gpb_log_target_open (self->config, "gpb_actor", &self->log, &error) == GPB_OK)
         return -1;
-    }
-    if (strcmp (target, "stderr") != 0) {
-        self->log = fopen (target, "ae");
-        if (!self->log) {
-            fprintf (stderr, "gpb_actor: log_target %s: %s\n", target, strerror (errno));
-            return EXIT_REFUSED;
-        }
-        setvbuf (self->log, NULL, _IOLBF, BUFSIZ);
-    }
-    zsys_set_logstream (self->log ? self->log : stderr);
-    return -1;
+    return s_refuse (EXIT_REFUSED, "%s", error.text);
 }
 
 static int

@@ -218,6 +218,7 @@ gpb_tool_state_name (Gpb__V1__DeviceState state)
     case GPB__V1__DEVICE_STATE__READY: return "ready";
     case GPB__V1__DEVICE_STATE__LOST: return "lost";
     case GPB__V1__DEVICE_STATE__STOPPING: return "stopping";
+    case GPB__V1__DEVICE_STATE__RESTARTING: return "restarting";
     default: return "unknown";
     }
 }

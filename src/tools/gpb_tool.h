@@ -91,7 +91,7 @@ int gpb_tool_print_histogram (const gpb_histogram_t *histogram, FILE *out);
 //  Whether standard output took everything; else the reason is printed. Returns the exit status.
 int gpb_tool_flush (void);
 
-//  "ready", "starting", "lost", "stopping".
+//  "ready", "starting", "lost", "stopping", "restarting".
 const char *gpb_tool_state_name (Gpb__V1__DeviceState state);
 
 #endif

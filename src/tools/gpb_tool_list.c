@@ -33,9 +33,9 @@ s_print_devices (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
     if (arguments->json)
         return gpb_json_print (gpb_json_devices (list));
     int result = GPB_EXIT_OK;
-    gpb_table_t *table = gpb_table_new (
-        ">INDEX NAME TYPE BACKEND STATE >UNITS >MHZ >MEMORY >AVAILABLE >QUEUED >IN-FLIGHT "
-        "CAPABILITIES");
+    gpb_table_t *table = gpb_table_new (">INDEX NAME TYPE BACKEND STATE >RESTARTS >UNITS >MHZ "
+                                        ">MEMORY >AVAILABLE >QUEUED >IN-FLIGHT "
+                                        "CAPABILITIES");
     for (size_t index = 0; table && index < list->n_devices; index++) {
         const Gpb__V1__Device *device = list->devices [index];
         char text [512];
@@ -44,6 +44,7 @@ s_print_devices (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
         gpb_table_add (table, "%s", device->type);
         gpb_table_add (table, "%s", device->backend);
         gpb_table_add (table, "%s", gpb_tool_state_name (device->state));
+        gpb_table_add (table, "%" PRIu64, device->restarts);
         gpb_table_add (table, "%" PRIu32, device->compute_units);
         gpb_table_add (table, "%" PRIu32, device->clock_mhz);
         gpb_table_add (table, "%s", gpb_table_size (device->total_memory, text));

@@ -526,3 +526,19 @@ gpb_codec_peek_reply (const zmq_msg_t *header, gpb_status_t *status_p, bool *has
     }
     return true;
 }
+
+unsigned
+gpb_codec_peek_body (const zmq_msg_t *header)
+{
+    const unsigned char *bytes = zmq_msg_data ((zmq_msg_t *) header);
+    size_t end = zmq_msg_size (header), at = 0;
+    unsigned body = 0;
+    while (at < end) {
+        s_field_t field;
+        if (!s_read_field (bytes, end, &at, &field))
+            return 0;
+        if (field.field >= S_BODY_FIRST_FIELD && field.wire_type == 2)
+            body = field.field;
+    }
+    return body;
+}

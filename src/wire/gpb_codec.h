@@ -57,6 +57,10 @@ gpb_status_t gpb_codec_append (zmq_msg_t *header, unsigned field, uint64_t value
 bool gpb_codec_peek_reply (const zmq_msg_t *header, gpb_status_t *status_p, bool *has_memory_p,
                            uint64_t *available_memory_p);
 
+//  The number of a reply's body (Gpb__V1__Reply__BodyCase), without unpacking it; 0: it has none,
+//  or is no protobuf.
+unsigned gpb_codec_peek_body (const zmq_msg_t *header);
+
 //  Whether text is valid UTF-8 of size bytes without a NUL.
 bool gpb_codec_text_ok (const void *text, size_t size);
 

@@ -20,12 +20,27 @@ gpb_poller_add_fd (gpb_poller_t *self, int fd)
 unsigned
 gpb_poller_add_socket (gpb_poller_t *self, void *socket)
 {
+    unsigned item = gpb_poller_add_fd (self, -1);
+    gpb_poller_set_socket (self, item, socket);
+    return item;
+}
+
+void
+gpb_poller_set_fd (gpb_poller_t *self, unsigned item, int fd)
+{
+    self->fds [item].fd = fd;
+    self->ready [item] = false;
+}
+
+void
+gpb_poller_set_socket (gpb_poller_t *self, unsigned item, void *socket)
+{
     int fd = -1;
     size_t size = sizeof fd;
-    zmq_getsockopt (socket, ZMQ_FD, &fd, &size);
-    unsigned item = gpb_poller_add_fd (self, fd);
-    gpb_poller_touch (self, item);    //  something may have come before
-    return item;
+    if (socket)
+        zmq_getsockopt (socket, ZMQ_FD, &fd, &size);
+    gpb_poller_set_fd (self, item, fd);
+    self->ready [item] = socket != NULL;    //  something may have come before
 }
 
 void

@@ -40,6 +40,10 @@ typedef struct {
 unsigned gpb_poller_add_socket (gpb_poller_t *self, void *socket);
 unsigned gpb_poller_add_fd (gpb_poller_t *self, int fd);
 
+//  The item is another socket or descriptor from now on; NULL and -1: none, until it is set again.
+void gpb_poller_set_socket (gpb_poller_t *self, unsigned item, void *socket);
+void gpb_poller_set_fd (gpb_poller_t *self, unsigned item, int fd);
+
 //  While an item is paused nobody waits for it, and it is not ready; what comes meanwhile is not
 //  lost.
 void gpb_poller_pause (gpb_poller_t *self, unsigned item, bool is_paused);

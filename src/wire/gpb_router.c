@@ -66,6 +66,7 @@ typedef struct _s_peer_t {
 
 struct _gpb_router_t {
     gpb_router_options_t options;
+    const gpb_carrier_t *carrier;    //  NULL: messages are what they are
     gpb_router_figures_t figures;
     zsock_t *router;
     zsock_t *monitor;
@@ -387,6 +388,12 @@ gpb_router_new (const gpb_router_options_t *options, gpb_error_t *error)
 }
 
 void
+gpb_router_set_carrier (gpb_router_t *self, const gpb_carrier_t *carrier)
+{
+    self->carrier = carrier;
+}
+
+void
 gpb_router_destroy (gpb_router_t **self_p, int linger_ms)
 {
     gpb_router_t *self = *self_p;
@@ -505,7 +512,8 @@ gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **
         if (status != GPB_OK)
             self->figures.refused++;
         s_peer_t *peer = message->envelope_count ? s_peer_of (self, message) : NULL;
-        if (!peer || !peer->debt) {
+        const gpb_carrier_t *carrier = status == GPB_OK ? self->carrier : NULL;
+        if (!peer || !peer->debt || (carrier && !carrier->unpack (carrier->context, message))) {
             gpb_message_clear (message);
             continue;
         }
@@ -590,6 +598,8 @@ gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_message_t
     bool fits = is_there && atomic_load (&peer->debt->size) <= self->options.reply_max_size;
     bool counts = fits && !peer->forwards;
     gpb_status_t status = is_there ? GPB_RESOURCE_EXHAUSTED : GPB_UNAVAILABLE;
+    if (fits && self->carrier)
+        self->carrier->pack (self->carrier->context, message);
     for (size_t index = 0; counts && index < message->payloads_count; index++)
         if (zmq_msg_size (&message->payloads [index]) >= COUNTED_FRAME_SIZE)
             s_count_frame (peer->debt, &message->payloads [index]);

@@ -52,7 +52,21 @@ typedef struct {
     uint64_t dropped_peers;      //  that did not take their replies
 } gpb_router_figures_t;
 
+//  What changes every message between the socket and the owner, where both ends agree on it.
+typedef struct {
+    void *context;
+
+    //  Of a message that was received, its peer's identity first: false where it is to be dropped.
+    bool (*unpack) (void *context, gpb_message_t *message);
+
+    //  Of one that is about to be sent.
+    void (*pack) (void *context, gpb_message_t *message);
+} gpb_carrier_t;
+
 gpb_router_t *gpb_router_new (const gpb_router_options_t *options, gpb_error_t *error);
+
+//  From now on all messages go through carrier, which is borrowed; before the first one.
+void gpb_router_set_carrier (gpb_router_t *self, const gpb_carrier_t *carrier);
 
 //  Waits at most linger_ms for what is sent to leave. Connections are gone with it, without being
 //  said to have ended.

@@ -10,6 +10,7 @@
 
 #include "gpb_clock.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -188,6 +189,45 @@ gpb_test_node_kill (gpb_test_node_t *self)
 {
     ck_assert_int_eq (kill (self->pid, SIGKILL), 0);
     ck_assert_int_eq (gpb_test_node_wait (self, NULL, 0), 256 + SIGKILL);
+}
+
+pid_t
+gpb_test_parent (pid_t pid, char *state)
+{
+    char path [64], text [512];
+    snprintf (path, sizeof path, "/proc/%d/stat", (int) pid);
+    FILE *file = fopen (path, "r");
+    if (!file)
+        return 0;
+    size_t size = fread (text, 1, sizeof text - 1, file);
+    fclose (file);
+    text [size] = 0;
+    const char *behind = strrchr (text, ')');
+    int parent = 0;
+    return behind && sscanf (behind + 1, " %c %d", state, &parent) == 2 ? parent : 0;
+}
+
+unsigned
+gpb_test_node_children (const gpb_test_node_t *self, pid_t *pids, unsigned most)
+{
+    unsigned count = 0;
+    DIR *folder = opendir ("/proc");
+    ck_assert_ptr_nonnull (folder);
+    for (struct dirent *entry = readdir (folder); entry; entry = readdir (folder)) {
+        char state;
+        pid_t pid = (pid_t) atoi (entry->d_name);
+        if (pid > 0 && gpb_test_parent (pid, &state) == self->pid && state != 'Z' && count < most)
+            pids [count++] = pid;
+    }
+    closedir (folder);
+    for (unsigned one = 0; one < count; one++)
+        for (unsigned other = one + 1; other < count; other++)
+            if (pids [other] < pids [one]) {
+                pid_t swapped = pids [one];
+                pids [one] = pids [other];
+                pids [other] = swapped;
+            }
+    return count;
 }
 
 //  ---------------------------------------------------------------------------------------------------------

@@ -55,6 +55,12 @@ void gpb_test_node_stop (gpb_test_node_t *self);
 //  SIGKILL.
 void gpb_test_node_kill (gpb_test_node_t *self);
 
+//  The processes of its devices that live, in the order of starting, `most` at most; how many.
+unsigned gpb_test_node_children (const gpb_test_node_t *self, pid_t *pids, unsigned most);
+
+//  The process that started this one, and its state, a letter of /proc's; 0: there is none.
+pid_t gpb_test_parent (pid_t pid, char *state);
+
 //  Starts a node in this process, bound to endpoint, with these pairs of keys and values.
 //  gpb_test_node_stop ends it too.
 #define gpb_test_node_compose(self, endpoint, ...)                                                 \

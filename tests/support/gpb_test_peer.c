@@ -5,6 +5,7 @@
 #include "gpb_test_peer.h"
 
 #include "gpb_clock.h"
+#include "gpb_executors.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +211,31 @@ s_answer_stats (gpb_test_executor_t *self, const gpb_hop_t *hop)
     reply.stats = &stats;
     s_answer_reply (self, hop, &reply, NULL);
     self->stats_asked++;
+}
+
+void
+gpb_test_executor_lose (gpb_test_executor_t *self, bool is_lasting, const char *reason)
+{
+    Gpb__V1__Device device = GPB__V1__DEVICE__INIT;
+    device.state = is_lasting ? GPB__V1__DEVICE_STATE__LOST : GPB__V1__DEVICE_STATE__RESTARTING;
+    device.reason = (char *) reason;
+    device.restarts = 3;
+    Gpb__V1__Device *devices [] = { &device };
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__StatsReply stats = GPB__V1__STATS_REPLY__INIT;
+    stats.n_devices = 1;
+    stats.devices = devices;
+    reply.body_case = GPB__V1__REPLY__BODY_STATS;
+    reply.stats = &stats;
+    const gpb_hop_t hop = gpb_executors_own_hop (0);
+    s_answer_reply (self, &hop, &reply, NULL);
+}
+
+void
+gpb_test_executor_return (gpb_test_executor_t *self)
+{
+    const gpb_hop_t hop = gpb_executors_own_hop (0);
+    s_answer_stats (self, &hop);
 }
 
 bool

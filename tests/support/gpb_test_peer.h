@@ -91,6 +91,10 @@ void gpb_test_executor_take (gpb_test_executor_t *self, gpb_test_work_t *work);
 //  Waits, answering stats and the like, until a reading from pipe is there.
 void gpb_test_executor_serve (gpb_test_executor_t *self, void *pipe);
 
+//  Tells the broker that it is lost and comes back (or, is_lasting, not); and that it is back.
+void gpb_test_executor_lose (gpb_test_executor_t *self, bool is_lasting, const char *reason);
+void gpb_test_executor_return (gpb_test_executor_t *self);
+
 //  Answers work. payload may be NULL; else its content is taken.
 void gpb_test_executor_answer (gpb_test_executor_t *self, const gpb_test_work_t *work,
                                gpb_status_t status, const char *text, zmq_msg_t *payload);

@@ -7,6 +7,8 @@
 
 #include "gpb_provoke.h"
 
+#include <signal.h>
+
 #include <string.h>
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -27,6 +29,28 @@ s_handle_unknown (gpb_stage_t *self)
     uint64_t handle = gpb_test_rent (other, 64, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE, -1);
     gpb_stage_call (self, gpb_request_read (handle, 0, 0));
     gpb_client_destroy (&other);
+}
+
+static void
+s_handle_lost (gpb_stage_t *self)
+{
+    gpb_test_node_t node;
+    gpb_test_node_start (&node, "--backends", "fake");
+    gpb_client_t *client = gpb_test_client (&node);
+    uint64_t handle = gpb_test_rent (client, 64, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE, 0);
+    pid_t pids [2];
+    ck_assert_uint_eq (gpb_test_node_children (&node, pids, 2), 2);
+    for (unsigned index = 0; index < 2; index++)
+        ck_assert_int_eq (kill (pids [index], SIGKILL), 0);
+    gpb_reply_t *reply = gpb_test_call (client, gpb_request_read (handle, 0, 0));
+    //  On its way when the process died, or waiting for the next one.
+    while (gpb_reply_status (reply) == GPB_UNAVAILABLE) {
+        gpb_reply_destroy (&reply);
+        reply = gpb_test_call (client, gpb_request_read (handle, 0, 0));
+    }
+    gpb_stage_note (self, reply);
+    gpb_client_destroy (&client);
+    gpb_test_node_stop (&node);
 }
 
 static void
@@ -271,6 +295,7 @@ s_memory_reserved (gpb_stage_t *self)
 
 const gpb_provocation_t gpb_provocations_memory [] = {
     { "handle_unknown", s_handle_unknown, "this connection" },
+    { "handle_lost", s_handle_lost, "device 0 was restarted" },
     { "buffer_access", s_buffer_access, "READ_ONLY" },
     { "buffer_range", s_buffer_range, "64 bytes" },
     { "buffer_overlap", s_buffer_overlap, "overlap" },
