@@ -139,7 +139,8 @@ gpb_gate_prepare (gpb_gate_t *self, void *socket)
     //  (zmtp_engine.cpp). Without a ZAP handler it would let in whoever has any key; ours is there
     //  before the first socket is bound, and until the last is closed.
     zmq_setsockopt (socket, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen (ZAP_DOMAIN));
-    int handshake_ms = (int) self->options.handshake_ms;
+    int handshake_ms = (int) self->options.handshake_ms, backlog = GPB_LISTEN_BACKLOG;
+    zmq_setsockopt (socket, ZMQ_BACKLOG, &backlog, sizeof backlog);
     if (handshake_ms)
         zmq_setsockopt (socket, ZMQ_HANDSHAKE_IVL, &handshake_ms, sizeof handshake_ms);
 }

@@ -23,8 +23,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG 100    //  libzmq's own default
-
 static bool
 s_is_loopback (const struct sockaddr *address)
 {
@@ -142,7 +140,7 @@ gpb_listen_ipc (const char *endpoint, gpb_listen_file_t *file, int *fd_p, gpb_er
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no more sockets: %s",
                               strerror (errno));
     struct stat about;
-    if (fchmod (fd, 0600) == 0 && s_bind (fd, &address) && listen (fd, BACKLOG) == 0
+    if (fchmod (fd, 0600) == 0 && s_bind (fd, &address) && listen (fd, GPB_LISTEN_BACKLOG) == 0
         && lstat (path, &about) == 0)
     {
         memcpy (file->path, address.sun_path, sizeof file->path);

@@ -12,6 +12,10 @@
 #include <sys/types.h>
 #include <time.h>
 
+//  Connections that wait to be accepted. libzmq's default of 100 is full in a moment when many come
+//  at once, and who finds it full tries again after a whole second, and then three.
+#define GPB_LISTEN_BACKLOG 1024
+
 //  Whether an endpoint can be reached from this machine alone: any but tcp, and tcp with an address
 //  of 127.0.0.0/8, with [::1], or with an interface that has no other addresses. Looked at before
 //  it is bound; what cannot be told is not loopback.

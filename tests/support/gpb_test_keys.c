@@ -12,15 +12,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static char s_folder [64];    //  "": none
+
 const char *
 gpb_test_scratch (void)
 {
-    static char folder [64];
-    if (!folder [0]) {
-        strcpy (folder, "/tmp/gpb_keys.XXXXXX");
-        ck_assert_ptr_nonnull (mkdtemp (folder));
+    if (!s_folder [0]) {
+        strcpy (s_folder, "/tmp/gpb_keys.XXXXXX");
+        ck_assert_ptr_nonnull (mkdtemp (s_folder));
     }
-    return folder;
+    return s_folder;
 }
 
 const char *
@@ -108,4 +109,5 @@ void
 gpb_test_keys_clear (void)
 {
     s_clear (gpb_test_scratch ());
+    s_folder [0] = 0;
 }
