@@ -1,8 +1,8 @@
 //  gpb_test_keys - key pairs in a scratch folder
 //
-//  The folder is made with the first call, and removed with gpb_test_keys_clear; the next call makes
-//  another. All end the test where something fails. Paths are good until the next call
-//  with the same name.
+//  The folder is made with the first call, and removed with gpb_test_keys_clear; the next call
+//  makes another. All end the test where something fails. Paths are good until the next call with
+//  the same name.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
