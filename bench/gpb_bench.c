@@ -36,7 +36,7 @@ s_usage (const char *program, const gpb_bench_number_t *numbers)
 {
     fprintf (stderr, "Usage: %s [--json] [--quick] [--save FILE]", program);
     for (; numbers->name; numbers++)
-        fprintf (stderr, " [--%s N]", numbers->name);
+        fprintf (stderr, " [--%s%s]", numbers->name, numbers->is_switch ? "" : " N");
     fputs ("\n", stderr);
     exit (2);
 }
@@ -46,12 +46,25 @@ static bool
 s_is_number (const char *option, const char *text, const gpb_bench_number_t *numbers)
 {
     for (; numbers->name; numbers++) {
-        if (strncmp (option, "--", 2) != 0 || !streq (option + 2, numbers->name) || !text)
+        if (strncmp (option, "--", 2) != 0 || !streq (option + 2, numbers->name) || !text
+            || numbers->is_switch)
             continue;
         char *end = NULL;
         *numbers->value = strtoull (text, &end, 10);
         return isdigit ((unsigned char) text [0]) && *end == 0;
     }
+    return false;
+}
+
+static bool
+s_is_switch (const char *option, const gpb_bench_number_t *numbers)
+{
+    for (; numbers->name; numbers++)
+        if (numbers->is_switch && strncmp (option, "--", 2) == 0
+            && streq (option + 2, numbers->name)) {
+            *numbers->value = 1;
+            return true;
+        }
     return false;
 }
 
@@ -75,7 +88,7 @@ gpb_bench_begin_with (gpb_bench_t *self, int argc, char **argv, const gpb_bench_
         }
         else if (s_is_number (argv [index], text, numbers))
             index++;
-        else
+        else if (!s_is_switch (argv [index], numbers))
             s_usage (argv [0], numbers);
     }
     self->load_before = s_load ();
@@ -84,7 +97,7 @@ gpb_bench_begin_with (gpb_bench_t *self, int argc, char **argv, const gpb_bench_
 void
 gpb_bench_begin (gpb_bench_t *self, int argc, char **argv)
 {
-    const gpb_bench_number_t none = { NULL, NULL };
+    const gpb_bench_number_t none = { .name = NULL };
     gpb_bench_begin_with (self, argc, argv, &none);
 }
 

@@ -27,10 +27,11 @@ typedef struct {
     uint64_t max_work_group_size;
 } gpb_bench_t;
 
-//  An option of one program alone, --name N.
+//  An option of one program alone, --name N, or as a switch --name, which sets 1.
 typedef struct {
     const char *name;    //  without the dashes; NULL ends a list
     uint64_t *value;
+    bool is_switch;
 } gpb_bench_number_t;
 
 //  Writes a sentence to stderr and exits with 1.

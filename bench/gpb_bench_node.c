@@ -12,6 +12,10 @@
 //    one hop, two hops    the echo of gpb_bench_echo.h: the same bytes, and nothing is looked at
 //    OpenCL    the launches alone (gpb_bench_opencl.h), without a socket
 //
+//  With --curve the node asks for keys over tcp, so that the client's and the packed rows of tcp
+//  are encrypted; the echoes are plain all the same: what CURVE costs is the difference to a run
+//  without.
+//
 //  All of one row runs in turn, in several rounds, so that what disturbs the machine disturbs all.
 //  Figures are medians of the rounds' figures, and a ratio is the median of the rounds' ratios. The
 //  table has the others as ratios (the node's figure by theirs), --json their figures too.
@@ -19,6 +23,7 @@
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_bench_echo.h"
+#include "gpb_bench_keys.h"
 #include "gpb_bench_opencl.h"
 #include "gpb_clock.h"
 
@@ -243,7 +248,9 @@ int
 main (int argc, char **argv)
 {
     static self_t self;
-    gpb_bench_begin (&self.bench, argc, argv);
+    uint64_t with_curve = 0;
+    const gpb_bench_number_t options [] = { { "curve", &with_curve, true }, { .name = NULL } };
+    gpb_bench_begin_with (&self.bench, argc, argv, options);
     self.rounds = gpb_bench_rounds (&self.bench, ROUNDS);
     char folder [] = "/tmp/gpb_bench_XXXXXX";
     if (!mkdtemp (folder))
@@ -251,11 +258,14 @@ main (int argc, char **argv)
     char ipc [128];
     snprintf (ipc, sizeof ipc, "ipc://%s/node", folder);
     const char *const binds [GPB_BENCH_ENDPOINTS] = { "inproc://bench", ipc, "tcp://127.0.0.1:*" };
-    zactor_t *node = gpb_bench_node ();
+    gpb_bench_keys_t keys = { .node = NULL };
+    if (with_curve)
+        gpb_bench_keys_make (&keys);
+    zactor_t *node = gpb_bench_keys_node (&keys);
     for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++) {
         self.endpoints [via] = gpb_bench_bind (node, binds [via]);
-        self.clients [via] = gpb_bench_client (self.endpoints [via]);
-        self.packed [via] = gpb_bench_dealer (self.endpoints [via]);
+        self.clients [via] = gpb_bench_keys_client (&keys, self.endpoints [via]);
+        self.packed [via] = gpb_bench_keys_dealer (&keys, self.endpoints [via]);
     }
     gpb_bench_device (&self.bench, self.clients [0]);
     self.opencl = gpb_bench_opencl_new (self.bench.device_name);
@@ -288,6 +298,8 @@ main (int argc, char **argv)
     if (left)
         zdir_remove (left, true);
     zdir_destroy (&left);
-    gpb_bench_print (&self.bench, "node", &self.table, self.rows);
+    gpb_bench_keys_remove (&keys);
+    gpb_bench_print (&self.bench, with_curve ? "node, CURVE over tcp" : "node", &self.table,
+                     self.rows);
     return 0;
 }

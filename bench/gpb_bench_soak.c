@@ -336,9 +336,9 @@ main (int argc, char **argv)
     static self_t self;
     self.seconds = SECONDS;
     self.seed = (uint64_t) time (NULL);
-    const gpb_bench_number_t numbers [] = { { "seconds", &self.seconds },
-                                            { "seed", &self.seed },
-                                            { NULL, NULL } };
+    const gpb_bench_number_t numbers [] = { { "seconds", &self.seconds, false },
+                                            { "seed", &self.seed, false },
+                                            { .name = NULL } };
     gpb_bench_begin_with (&self.bench, argc, argv, numbers);
     self.random = self.next_seed = self.seed;
     self.memory = gpb_alloc (self.seconds + 1, sizeof *self.memory);

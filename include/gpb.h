@@ -6,6 +6,7 @@
 #define GPB_H_INCLUDED
 
 #include "gpb_actor.h"
+#include "gpb_certificate.h"
 #include "gpb_client.h"
 #include "gpb_config.h"
 #include "gpb_device.h"

@@ -16,6 +16,7 @@
 #ifndef GPB_CLIENT_H_INCLUDED
 #define GPB_CLIENT_H_INCLUDED
 
+#include "gpb_certificate.h"
 #include "gpb_reply.h"
 #include "gpb_request.h"
 
@@ -31,6 +32,14 @@ typedef struct _gpb_client_t gpb_client_t;
 //  tcp://127.0.0.1:5670. Does not wait for the node: a request sent before it is there waits for
 //  it, as long as its time-out allows. INVALID_ARGUMENT for what is no endpoint.
 GPB_EXPORT gpb_client_t *gpb_client_new (const char *endpoint, gpb_error_t *error);
+
+//  The same over CURVE: everything is encrypted, nobody but the node whose public key `node` is can
+//  answer, and the node knows this client by the key pair `own`. Both are borrowed for the call.
+//  Where the node does not know that key, everything that waits is answered UNAUTHENTICATED.
+//  FAILED_PRECONDITION where own has no secret key, INVALID_ARGUMENT where endpoint is not tcp: the
+//  others do not leave the machine, and their nodes ask for no key.
+GPB_EXPORT gpb_client_t *gpb_client_new_curve (const char *endpoint, const gpb_certificate_t *own,
+                                               const gpb_certificate_t *node, gpb_error_t *error);
 
 //  Says goodbye, so that what this client owns on the node returns at once, and drops what is still
 //  unanswered. Waits at most 100 ms for the goodbye to leave.

@@ -118,6 +118,14 @@ START_TEST (test_the_other_commands_are_read)
     ck_assert_int_eq (is.command, GPB_COMMAND_COMPILE);
     ck_assert_str_eq (is.subject, "kernels/sobel");
     ck_assert_str_eq (is.backends, "opencl");
+    ck_assert_ptr_null (is.curve);
+    ck_assert_ok (s_parse (&is, "gpb --curve me --node-key them ping", &error));
+    ck_assert_str_eq (is.curve, "me");
+    ck_assert_str_eq (is.node_key, "them");
+    ck_assert_ok (s_parse (&is, "gpb keygen keys/me --name alice", &error));
+    ck_assert_int_eq (is.command, GPB_COMMAND_KEYGEN);
+    ck_assert_str_eq (is.subject, "keys/me");
+    ck_assert_str_eq (is.name, "alice");
     ck_assert_ok (s_parse (&is, "gpb --help", &error));
     ck_assert (is.help);
     ck_assert_ok (s_parse (&is, "gpb --version", &error));
@@ -128,7 +136,8 @@ END_TEST
 static const struct {
     const char *line, *sentence;
 } s_bad [] = {
-    { "gpb", "a command is missing: devices, kernels, stats, top, ping, run, reserve or compile" },
+    { "gpb",
+      "a command is missing: devices, kernels, stats, top, ping, run, reserve, compile or keygen" },
     { "gpb fly", "there is no command \"fly\"; there are devices" },
     { "gpb devices --wings", "there is no option --wings" },
     { "gpb devices -x", "there is no option -x" },
@@ -171,6 +180,11 @@ static const struct {
     { "gpb reserve --memory 1 k", "gpb reserve takes no \"k\"" },
     { "gpb top --interval 9", "--interval wants a whole number from 10 to 3600000" },
     { "gpb stats --interval 10", "gpb stats takes no --interval" },
+    { "gpb keygen", "gpb keygen wants a FILE" },
+    { "gpb keygen a b", "gpb keygen takes no \"b\"" },
+    { "gpb keygen a --node tcp://a:1", "gpb keygen takes no --node" },
+    { "gpb ping --name a", "gpb ping takes no --name" },
+    { "gpb compile a --curve b", "gpb compile takes no --curve" },
     { "gpb run k --require fp64,,gpu", "--require wants at most 48 capabilities" },
     { "gpb run k --require abcdefghijklmnopqrstuvwxyz0123456", "of 1 to 31 characters" },
 };

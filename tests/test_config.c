@@ -39,6 +39,12 @@ START_TEST (test_a_new_one_has_the_defaults)
     ck_assert_str_eq (gpb_config_string (config, "name"), "");
     ck_assert_str_eq (gpb_config_string (config, "bind"), "");
     ck_assert_str_eq (gpb_config_string (config, "backends"), "cuda opencl");
+    ck_assert_str_eq (gpb_config_string (config, "curve"), "");
+    ck_assert_str_eq (gpb_config_string (config, "allowed_keys"), "");
+    ck_assert_str_eq (gpb_config_string (config, "limits"), "");
+    ck_assert (!gpb_config_bool (config, "insecure"));
+    ck_assert_uint_eq (gpb_config_number (config, "handshake_ms"), 5000);
+    ck_assert_uint_eq (gpb_config_number (config, "max_connections"), 10000);
     ck_assert_str_eq (gpb_config_string (config, "kernel_path"), "");
     ck_assert_str_eq (gpb_config_string (config, "cache_directory"), "");
     ck_assert_uint_eq (gpb_config_number (config, "cache_size"), 268435456);
@@ -140,6 +146,9 @@ static const struct {
     { "bind = [ 5670 ];", 1, "bind is a list of strings" },
     { "bind = [ \"\" ];", 1, "no string of it is empty" },
     { "bind = [ \"tcp://a tcp://b\" ];", 1, "no string of it is empty or has blanks" },
+    { "limits = [ \"alice:kernels=\" ];", 1, "limits is NAME:LIMIT=VALUE,... for each name" },
+    { "\nlimits = [ \"a:in_flight=1\", \"a:in_flight=2\" ];", 2, "for each name, once" },
+    { "max_connections = 0;", 1, "max_connections is a whole number from 1 to 1000000" },
     { "streams = 4;\nstreams = 4;", 2, "duplicate setting name" },
     { "streams = 4;\n\nname = ;", 3, "syntax error; a setting is written `key = value;`" },
     //  libconfig leaks a string that is not closed, and one where the grammar has none.

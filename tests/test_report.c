@@ -34,6 +34,11 @@ s_handle (void *self, gpb_call_t *call)
         .node = "node",
         .placement = s_placement,
         .router = gpb_router_figures (gpb_service_router (s_service)),
+        .gate = { .is_insecure = true,
+                  .open = 21,
+                  .max_connections = 22,
+                  .refused_connections = 23,
+                  .refused_keys = 24 },
         .told = s_told,
         .counts = { .exhausted = 11, .expired = 12, .cancelled = 13, .rerun = 14 },
         .notices = notices,
@@ -179,6 +184,11 @@ START_TEST (test_stats_hold_what_was_counted)
     ck_assert_uint_eq (stats->expired, 12);
     ck_assert_uint_eq (stats->cancelled, 13);
     ck_assert_uint_eq (stats->rerun, 14);
+    ck_assert (stats->insecure);
+    ck_assert_uint_eq (stats->open_connections, 21);
+    ck_assert_uint_eq (stats->max_connections, 22);
+    ck_assert_uint_eq (stats->refused_connections, 23);
+    ck_assert_uint_eq (stats->refused_keys, 24);
     ck_assert_uint_eq (stats->aged, 0);
     for (unsigned index = 0; index < DEVICES; index++)
         ck_assert_uint_eq (stats->devices [index]->index, index);

@@ -11,6 +11,7 @@
 #include "gpb_book.h"
 
 #include "gpb_alloc.h"
+#include "gpb_principal.h"
 #include "gpb_queue.h"
 #include "gpb_registration.h"
 
@@ -76,6 +77,7 @@ gpb_book_destroy (gpb_book_t **self_p)
         for (size_t index = 0; index < CHUNK_ENTRIES; index++) {
             gpb_message_clear (&self->chunks [chunk][index].message);
             gpb_registration_destroy (&self->chunks [chunk][index].registration);
+            gpb_principal_settle (&self->chunks [chunk][index], NULL, 0);
         }
         gpb_free (self->chunks [chunk]);
     }
@@ -261,6 +263,7 @@ void
 gpb_book_close (gpb_book_t *self, gpb_entry_t *entry)
 {
     gpb_book_answered (self, entry);
+    gpb_principal_settle (entry, NULL, 0);
     gpb_book_orphan (entry);
     gpb_message_clear (&entry->message);
     entry->generation++;

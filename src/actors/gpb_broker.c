@@ -36,7 +36,9 @@
 #define STOP_LINGER_MS 1000       //  for the last answers to leave over tcp
 #define PIPE_ITEM 0               //  of the poller
 #define ROUTER_ITEM 1
-#define MONITOR_ITEM 2
+#define REMOTE_ITEM 2
+#define MONITOR_ITEM 3
+#define GATE_ITEM 4
 #define AGING_LOOKS 16    //  at what has waited long, in the time that is long
 #define ATTEMPTS_MAX 4    //  of one request: what fails on four devices is at fault itself
 
@@ -206,6 +208,8 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
     gpb_placement_answered (self->placement, entry, is_ok, now_ns);
     if (is_reply && status != GPB_OK && s_try_elsewhere (self, entry, status, now_ns))
         return;
+    if (entry->holding || entry->named_handle)
+        gpb_principal_settle (entry, gpb_codec_reply (self->codec, &message->header, NULL), now_ns);
     if (!entry->answered && !is_reply) {
         gpb_error_t error;
         gpb_error_set (&error, GPB_INTERNAL, "device %u answered what cannot be read", index);
@@ -299,6 +303,12 @@ s_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints, 
         gpb_call_refuse_until (self->service, call, retry_after_ms, &error);
         return;
     }
+    if (gpb_principal_charge (call->connection->account, entry, call->request, &error) != GPB_OK) {
+        gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
+                            &error);
+        gpb_book_close (self->book, entry);
+        return;
+    }
     entry->devices = devices;
     entry->is_bound = constraints->is_bound;
     entry->memory = constraints->takes;
@@ -319,7 +329,8 @@ s_handle_work (void *actor, gpb_call_t *call)
     gpb_error_t error;
     gpb_constraints_t constraints;
     uint64_t devices;
-    if (s_place (self, call, &constraints, &devices, &error) == GPB_OK)
+    if (gpb_broker_allows (self, call, &error) == GPB_OK
+        && s_place (self, call, &constraints, &devices, &error) == GPB_OK)
         s_accept (self, call, &constraints, devices);
     else
         gpb_call_refuse (self->service, call, &error);
@@ -367,6 +378,7 @@ s_report (self_t *self)
     return (gpb_report_t){ .node = self->node,
                            .placement = self->placement,
                            .router = gpb_router_figures (self->router),
+                           .gate = gpb_gate_figures (gpb_router_gate (self->router)),
                            .told = self->told,
                            .counts = self->counts,
                            .notices = self->notices,
@@ -546,15 +558,22 @@ s_start (self_t *self)
         self->book = gpb_book_new (error);
     if (self->book)
         self->codec = gpb_codec_new (error);
-    if (self->codec && self->node)
-        self->service = gpb_service_new (self->config, s_handlers,
-                                         sizeof s_handlers / sizeof s_handlers [0], self, error);
+    if (self->codec)
+        self->principals = gpb_principals_new (gpb_config_string (self->config, "limits"), error);
+    if (self->principals && self->node)
+        self->service =
+            gpb_service_new_public (self->config, s_handlers,
+                                    sizeof s_handlers / sizeof s_handlers [0], self, error);
     if (!self->service)
         return;
     self->router = gpb_service_router (self->service);
+    gpb_gate_t *gate = gpb_router_gate (self->router);
     gpb_poller_add_socket (&self->poller, zsock_resolve (self->pipe));
     gpb_poller_add_socket (&self->poller, gpb_router_socket (self->router));
+    gpb_poller_add_socket (&self->poller, gpb_router_remote (self->router));
     gpb_poller_add_socket (&self->poller, gpb_router_monitor (self->router));
+    gpb_poller_add_socket (&self->poller, gpb_gate_socket (gate));
+    gpb_broker_watch_gate (self);
 }
 
 //  A device gives back what a client that has left has had, when its work is done: its figures are
@@ -589,6 +608,8 @@ s_drop_ended (self_t *self)
             if (gpb_executors_has (&self->executors, device))
                 gpb_executors_goodbye (&self->executors, device, ended->number);
         gpb_book_end (self->book, ended);
+        if (ended->account)
+            gpb_principal_forget (ended->account, ended->number);
         s_ask_soon (self);
     }
 }
@@ -625,6 +646,7 @@ s_check_time (self_t *self)
             if (gpb_executors_has (&self->executors, device))
                 gpb_executors_ask_figures (&self->executors, device);
         self->next_figures_ns = now_ns + FIGURES_NS;
+        gpb_broker_watch_gate (self);
     }
     uint64_t next_ns = self->next_figures_ns;
     const gpb_entry_t *entry = gpb_book_earliest (self->book);
@@ -638,8 +660,10 @@ s_check_time (self_t *self)
 static void
 s_wait (self_t *self)
 {
-    if (gpb_router_is_touched (self->router))
+    if (gpb_router_is_touched (self->router)) {
         gpb_poller_touch (&self->poller, ROUTER_ITEM);
+        gpb_poller_touch (&self->poller, REMOTE_ITEM);
+    }
     for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
         if (gpb_executors_has (&self->executors, device) && self->executors.touched [device])
             gpb_poller_touch (&self->poller, self->items [device]);
@@ -674,10 +698,15 @@ s_round (self_t *self, bool reads_pipe)
     {
         go_on = gpb_service_command (self->service, self->pipe, s_command);
         gpb_poller_touch (&self->poller, PIPE_ITEM);
+        gpb_broker_watch_gate (self);
     }
     s_recv_answers (self);
     s_dispatch (self);
-    if (go_on && gpb_poller_take (&self->poller, ROUTER_ITEM))
+    if (gpb_poller_take (&self->poller, GATE_ITEM))
+        gpb_gate_serve (gpb_router_gate (self->router));
+    bool is_local = go_on && gpb_poller_take (&self->poller, ROUTER_ITEM);
+    bool is_remote = go_on && gpb_poller_take (&self->poller, REMOTE_ITEM);
+    if (is_local || is_remote)
         s_recv_requests (self);
     if (gpb_poller_take (&self->poller, MONITOR_ITEM)
         || gpb_router_next_timeout (self->router) == 0)
@@ -710,6 +739,7 @@ s_stop (self_t *self)
     gpb_service_destroy (&self->service, STOP_LINGER_MS);
     gpb_book_destroy (&self->book);
     gpb_broker_registration_clear (self);
+    gpb_principals_destroy (&self->principals);
     gpb_codec_destroy (&self->codec);
     gpb_kernels_destroy (&self->kernels);
     gpb_executors_clear (&self->executors);

@@ -10,6 +10,7 @@
 #include "gpb_executors.h"
 #include "gpb_placement.h"
 #include "gpb_poller.h"
+#include "gpb_principal.h"
 #include "gpb_registration.h"
 #include "gpb_report.h"
 #include "gpb_service.h"
@@ -29,12 +30,13 @@ typedef struct {
     gpb_router_t *router;    //  the service's
     gpb_codec_t *codec;      //  for what devices say
     gpb_book_t *book;
+    gpb_principals_t *principals;
     gpb_placement_t *placement;
     gpb_kernels_t *kernels;
     gpb_registration_t *registrations;              //  under way
     gpb_registered_t *registered;                   //  done, for devices that come back
     gpb_executors_t executors;                      //  the devices
-    gpb_poller_t poller;                            //  pipe, ROUTER, monitor, then these
+    gpb_poller_t poller;                            //  pipe, the router's four, then these
     unsigned items [GPB_PLACEMENT_DEVICES_MAX];     //  of the poller, where it is connected
     gpb_told_t told [GPB_PLACEMENT_DEVICES_MAX];    //  as each device said last
     gpb_report_counts_t counts;
@@ -45,7 +47,14 @@ typedef struct {
     uint64_t started_ns;
     uint64_t next_figures_ns;    //  when devices are asked next
     uint64_t next_aging_ns;      //  when what has waited long is looked for next
+    gpb_gate_figures_t gate;     //  as they were logged last
 } self_t;
+
+//  gpb_broker_gate.c: whether whoever sent a request may; and a look, once a second or so, at the
+//  folder of keys, whose changes are made to hold, and at what the gate has refused, which is
+//  logged.
+gpb_status_t gpb_broker_allows (self_t *self, gpb_call_t *call, gpb_error_t *error);
+void gpb_broker_watch_gate (self_t *self);
 
 //  gpb_broker_registration.c: a handler, and what a device has answered to an entry that is a
 //  registration.

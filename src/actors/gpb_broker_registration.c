@@ -131,8 +131,10 @@ gpb_broker_handle_register (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
     gpb_error_t error;
-    gpb_registration_t *registration =
-        gpb_registration_new (self->config, self->kernels, &self->registrations, call, &error);
+    gpb_registration_t *registration = NULL;
+    if (gpb_broker_allows (self, call, &error) == GPB_OK)
+        registration =
+            gpb_registration_new (self->config, self->kernels, &self->registrations, call, &error);
     gpb_entry_t *entry = registration ? gpb_book_enter (self->book, call, &error) : NULL;
     if (!entry) {
         gpb_registration_destroy (&registration);
@@ -140,6 +142,7 @@ gpb_broker_handle_register (void *actor, gpb_call_t *call)
         return;
     }
     entry->registration = registration;
+    gpb_principal_charge (call->connection->account, entry, call->request, NULL);    //  no bytes
     s_registration_round (self, entry, &registration->check);
     s_registration_step (self, entry);
 }

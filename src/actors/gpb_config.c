@@ -11,6 +11,7 @@
 
 #include "gpb_alloc.h"
 #include "gpb_config_private.h"
+#include "gpb_principal.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -49,7 +50,31 @@ static const s_key_t s_keys [] = {
     { "bind", GPB_CONFIG_WORDS, "", 0, 0, NULL,
       "Endpoints that gpb_actor serves: tcp://ADDRESS:PORT, ipc://PATH. Empty: those of --bind, "
       "or\n"
-      "else tcp://127.0.0.1:5670. Whoever reaches one may use the devices." },
+      "else tcp://127.0.0.1:5670. An address beyond the loopback needs `curve`, or `insecure`." },
+    { "curve", GPB_CONFIG_STRING, "", 0, 0, NULL,
+      "The node's own key pair, a file that `gpb keygen` has made: every tcp endpoint then asks "
+      "its\n"
+      "clients for a key (CURVE). \"\": none does." },
+    { "allowed_keys", GPB_CONFIG_STRING, "", 0, 0, NULL,
+      "The folder of the public keys that may come in, a file each. It is looked at every second: "
+      "a\n"
+      "key that is removed has no access any more, and its connections are closed." },
+    { "insecure", GPB_CONFIG_BOOL, "false", 0, 0, NULL,
+      "Whether a tcp endpoint beyond the loopback may do without keys. Whoever reaches it may "
+      "then\n"
+      "use the devices, and read and change what others send." },
+    { "limits", GPB_CONFIG_WORDS, "", 0, 0, gpb_principals_check,
+      "What a key may do, by its name: NAME:LIMIT=VALUE,... with kernels=GLOB|GLOB,\n"
+      "rent_size=BYTES, in_flight=REQUESTS and register=true or false. \"*\" is every key that "
+      "has\n"
+      "no limits of its own, \"-\" whoever came in without a key. What is not said is not "
+      "limited." },
+    { "handshake_ms", GPB_CONFIG_NUMBER, "5000", 100, 3600000, NULL,
+      "A connection that has not finished its ZMTP handshake by then is closed." },
+    { "max_connections", GPB_CONFIG_NUMBER, "10000", 1, 1000000, NULL,
+      "Open connections at most; each is a descriptor, and the process's limit of these, less "
+      "128,\n"
+      "is a bound as well. What comes beyond is closed at once." },
     { "backends", GPB_CONFIG_WORDS, "cuda opencl", 0, 0, s_check_backends,
       "Backends in the order of preference; a card that two of them see belongs to the first." },
     { "kernel_path", GPB_CONFIG_STRING, "", 0, 0, NULL,

@@ -54,6 +54,11 @@ typedef struct gpb_entry {
     struct gpb_entry *key_next;                         //  of those whose keys hash alike
     struct gpb_entry *free_next;                        //  of those that are not open
 
+    //  The principals' (gpb_principal.h)
+    struct gpb_principal *principal;    //  whose request it is, until it is settled
+    struct gpb_holding *holding;    //  what it will hold, where its principal's bytes are limited
+    uint64_t named_handle;          //  that it gives back or renews, likewise; 0: none
+
     //  The queues'
     bool is_bound;            //  it names memory: it keeps its place among its client's that do
     unsigned level;           //  its priority, counted from 0, and how far it has aged

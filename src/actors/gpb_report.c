@@ -176,6 +176,11 @@ gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *
     stats.refused = self->router->refused;
     stats.dropped_replies = self->router->dropped_replies;
     stats.dropped_clients = self->router->dropped_peers;
+    stats.insecure = self->gate.is_insecure;
+    stats.open_connections = self->gate.open;
+    stats.max_connections = self->gate.max_connections;
+    stats.refused_connections = self->gate.refused_connections;
+    stats.refused_keys = self->gate.refused_keys;
     stats.queue_depth = gpb_placement_depth (self->placement);
     stats.queue_size = gpb_placement_size (self->placement);
     reply.body_case = GPB__V1__REPLY__BODY_STATS;

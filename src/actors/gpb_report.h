@@ -31,6 +31,7 @@ typedef struct {
     const char *node;
     gpb_placement_t *placement;
     const gpb_router_figures_t *router;
+    gpb_gate_figures_t gate;
     gpb_told_t *told;    //  one for each device
     gpb_report_counts_t counts;
     char **notices;

@@ -26,9 +26,9 @@ struct _gpb_service_t {
     gpb_error_t refusal;    //  GPB_OK: requests are served
 };
 
-gpb_service_t *
-gpb_service_new (const gpb_config_t *config, const gpb_handler_t *handlers, size_t handlers_count,
-                 void *actor, gpb_error_t *error)
+static gpb_service_t *
+s_new (const gpb_config_t *config, bool is_public, const gpb_handler_t *handlers,
+       size_t handlers_count, void *actor, gpb_error_t *error)
 {
     gpb_service_t *self = gpb_alloc (1, sizeof *self);
     if (!self) {
@@ -41,6 +41,13 @@ gpb_service_new (const gpb_config_t *config, const gpb_handler_t *handlers, size
         .reply_max_size = gpb_config_number (config, "reply_max_size"),
         .heartbeat_ms = (uint32_t) gpb_config_number (config, "heartbeat_ms"),
         .lease_ms = (uint32_t) gpb_config_number (config, "lease_ms"),
+        .gate = { .is_public = is_public,
+                  .insecure = gpb_config_bool (config, "insecure"),
+                  .curve = gpb_config_string (config, "curve"),
+                  .allowed_keys = gpb_config_string (config, "allowed_keys"),
+                  .handshake_ms = (uint32_t) gpb_config_number (config, "handshake_ms"),
+                  .max_connections =
+                      is_public ? (uint32_t) gpb_config_number (config, "max_connections") : 0 },
     };
     self->actor = actor;
     self->default_timeout_ns = gpb_config_number (config, "default_timeout_ms") * GPB_NS_PER_MS;
@@ -54,6 +61,20 @@ gpb_service_new (const gpb_config_t *config, const gpb_handler_t *handlers, size
     if (!self->codec)
         gpb_service_destroy (&self, 0);
     return self;
+}
+
+gpb_service_t *
+gpb_service_new (const gpb_config_t *config, const gpb_handler_t *handlers, size_t handlers_count,
+                 void *actor, gpb_error_t *error)
+{
+    return s_new (config, false, handlers, handlers_count, actor, error);
+}
+
+gpb_service_t *
+gpb_service_new_public (const gpb_config_t *config, const gpb_handler_t *handlers,
+                        size_t handlers_count, void *actor, gpb_error_t *error)
+{
+    return s_new (config, true, handlers, handlers_count, actor, error);
 }
 
 void

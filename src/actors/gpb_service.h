@@ -58,6 +58,10 @@ typedef gpb_status_t (gpb_command_fn) (void *self, char **words, size_t count, g
 gpb_service_t *gpb_service_new (const gpb_config_t *config, const gpb_handler_t *handlers,
                                 size_t handlers_count, void *self, gpb_error_t *error);
 
+//  The same for the end of a node that strangers reach: its router is public (gpb_router.h).
+gpb_service_t *gpb_service_new_public (const gpb_config_t *config, const gpb_handler_t *handlers,
+                                       size_t handlers_count, void *self, gpb_error_t *error);
+
 void gpb_service_destroy (gpb_service_t **self_p, int linger_ms);
 
 gpb_router_t *gpb_service_router (gpb_service_t *self);

@@ -302,15 +302,29 @@ s_connect (gpb_client_t *self)
     }
 }
 
+//  The node answers nobody without a key that it knows: nothing that waits here would leave.
+static void
+s_refused (gpb_client_t *self, const char *reason)
+{
+    gpb_reply_t *reply;
+    while ((reply = TAILQ_FIRST (&self->lists [GPB_REPLY_HELD]))) {
+        gpb_reply_answer (reply, GPB_UNAUTHENTICATED, "%.80s %s", self->endpoint, reason);
+        s_complete (self, reply);
+    }
+}
+
 //  An event of the monitor's: 16 bits of number and 32 of value, then the endpoint in a frame.
 static bool
-s_next_event (gpb_client_t *self, uint16_t *event)
+s_next_event (gpb_client_t *self, uint16_t *event, uint32_t *value)
 {
     zmq_msg_t frame;
     zmq_msg_init (&frame);
     bool found = false;
-    if (zmq_msg_recv (&frame, self->monitor, ZMQ_DONTWAIT) >= (int) sizeof *event) {
-        memcpy (event, zmq_msg_data (&frame), sizeof *event);
+    if (zmq_msg_recv (&frame, self->monitor, ZMQ_DONTWAIT) >= (int) (sizeof *event + sizeof *value))
+    {
+        const uint8_t *data = zmq_msg_data (&frame);
+        memcpy (event, data, sizeof *event);
+        memcpy (value, data + sizeof *event, sizeof *value);
         found = true;
     }
     while (zmq_msg_more (&frame) && zmq_msg_recv (&frame, self->monitor, ZMQ_DONTWAIT) >= 0)
@@ -331,7 +345,13 @@ s_watch (gpb_client_t *self)
         return;
     }
     uint16_t event;
-    while (s_next_event (self, &event)) {
+    uint32_t value;
+    while (s_next_event (self, &event, &value)) {
+        if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+            s_refused (self, "does not know this client's key");
+        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+                 && value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
+            s_refused (self, "asks for another way to connect: with keys (CURVE), or without");
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             self->connected = true;
             self->retry_ns = 0;
@@ -425,7 +445,8 @@ s_set_option (gpb_client_t *self, int option, int value)
 
 //  An unlimited queue, since what may be in it is limited by S_IN_FLIGHT_MAX.
 static gpb_status_t
-s_open (gpb_client_t *self, gpb_error_t *error)
+s_open (gpb_client_t *self, const gpb_certificate_t *own, const gpb_certificate_t *node,
+        gpb_error_t *error)
 {
     self->socket = zsock_new (ZMQ_DEALER);
     if (!self->socket)
@@ -439,6 +460,9 @@ s_open (gpb_client_t *self, gpb_error_t *error)
     s_set_option (self, ZMQ_CONNECT_TIMEOUT, S_CONNECT_TIMEOUT_MS);
     s_set_option (self, ZMQ_HEARTBEAT_IVL, S_HEARTBEAT_MS);
     s_set_option (self, ZMQ_HEARTBEAT_TIMEOUT, S_HEARTBEAT_TIMEOUT_MS);
+    gpb_status_t status = own ? gpb_certificate_connect (own, node, self->handle, error) : GPB_OK;
+    if (status != GPB_OK)
+        return status;
     if (strncmp (self->endpoint, "inproc://", 9) != 0) {
         //  A name of its own even where this block of memory was a client before.
         char name [80];
@@ -466,8 +490,9 @@ s_open (gpb_client_t *self, gpb_error_t *error)
     return GPB_OK;
 }
 
-gpb_client_t *
-gpb_client_new (const char *endpoint, gpb_error_t *error)
+static gpb_client_t *
+s_new (const char *endpoint, const gpb_certificate_t *own, const gpb_certificate_t *node,
+       gpb_error_t *error)
 {
     if (!endpoint)
         endpoint = getenv ("GPB_NODE");
@@ -476,6 +501,12 @@ gpb_client_new (const char *endpoint, gpb_error_t *error)
     if (!s_is_endpoint (endpoint)) {
         gpb_error_set (error, GPB_INVALID_ARGUMENT,
                        "\"%s\" is no endpoint: tcp://HOST:PORT, ipc://PATH or inproc://NAME",
+                       endpoint);
+        return NULL;
+    }
+    if (own && strncmp (endpoint, "tcp://", 6) != 0) {
+        gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                       "%s: keys are for tcp://HOST:PORT; what is asked for elsewhere is none",
                        endpoint);
         return NULL;
     }
@@ -497,10 +528,23 @@ gpb_client_new (const char *endpoint, gpb_error_t *error)
     if (!self->endpoint)
         status = gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a client");
     else
-        status = s_open (self, error);
+        status = s_open (self, own, node, error);
     if (status != GPB_OK)
         gpb_client_destroy (&self);
     return self;
+}
+
+gpb_client_t *
+gpb_client_new (const char *endpoint, gpb_error_t *error)
+{
+    return s_new (endpoint, NULL, NULL, error);
+}
+
+gpb_client_t *
+gpb_client_new_curve (const char *endpoint, const gpb_certificate_t *own,
+                      const gpb_certificate_t *node, gpb_error_t *error)
+{
+    return s_new (endpoint, own, node, error);
 }
 
 static void

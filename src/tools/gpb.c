@@ -36,6 +36,9 @@ main (int argc, char **argv)
         return gpb_tool_compile (&arguments);
     }
 
+    if (arguments.command == GPB_COMMAND_KEYGEN)
+        return gpb_tool_keygen (&arguments);
+
     gpb_tool_catch_signals ();
     switch (arguments.command) {
     case GPB_COMMAND_DEVICES: return gpb_tool_devices (&arguments);

@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -57,6 +58,9 @@ static const char s_help [] =
     "  --set KEY=VALUE      sets one key, after the file\n"
     "  --name NAME          --set name=NAME\n"
     "  --backends LIST      --set backends=LIST, such as \"cuda opencl\"\n"
+    "  --curve FILE         --set curve=FILE: the node's key pair, from `gpb keygen`; with\n"
+    "  --allowed-keys DIR   --set allowed_keys=DIR: the public keys that may come in\n"
+    "  --insecure           --set insecure=true: serves other machines without keys\n"
     "  --verbose            --set log_level=debug\n"
     "  --help, --version, --help-config\n"
     "\n"
@@ -81,6 +85,9 @@ enum {
     OPTION_SET,
     OPTION_NAME,
     OPTION_BACKENDS,
+    OPTION_CURVE,
+    OPTION_ALLOWED_KEYS,
+    OPTION_INSECURE,
     OPTION_VERBOSE,
     OPTION_HELP,
     OPTION_VERSION,
@@ -93,6 +100,9 @@ static const struct option s_options [] = {
     { "set", required_argument, NULL, OPTION_SET },
     { "name", required_argument, NULL, OPTION_NAME },
     { "backends", required_argument, NULL, OPTION_BACKENDS },
+    { "curve", required_argument, NULL, OPTION_CURVE },
+    { "allowed-keys", required_argument, NULL, OPTION_ALLOWED_KEYS },
+    { "insecure", no_argument, NULL, OPTION_INSECURE },
     { "verbose", no_argument, NULL, OPTION_VERBOSE },
     { "help", no_argument, NULL, OPTION_HELP },
     { "version", no_argument, NULL, OPTION_VERSION },
@@ -146,6 +156,9 @@ s_apply (s_program_t *self, int option, const char *value)
     case OPTION_SET: return s_set_pair (self, value);
     case OPTION_NAME: return s_set (self, "name", value);
     case OPTION_BACKENDS: return s_set (self, "backends", value);
+    case OPTION_CURVE: return s_set (self, "curve", value);
+    case OPTION_ALLOWED_KEYS: return s_set (self, "allowed_keys", value);
+    case OPTION_INSECURE: return s_set (self, "insecure", "true");
     case OPTION_VERBOSE: return s_set (self, "log_level", "debug");
     default: return 0;
     }
@@ -322,10 +335,22 @@ s_serve (s_program_t *self)
     return result;
 }
 
+//  Connections are descriptors, and a process that asks gets as many as the system allows it.
+static void
+s_raise_descriptors (void)
+{
+    struct rlimit limit;
+    if (getrlimit (RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit (RLIMIT_NOFILE, &limit);
+    }
+}
+
 int
 main (int argc, char **argv)
 {
     gpb_backends_environment ();
+    s_raise_descriptors ();
     s_program_t self = { .signals = -1 };
     int result = s_catch_signals (&self);
     if (result == 0) {

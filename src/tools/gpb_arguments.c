@@ -36,6 +36,7 @@ static const s_command_t s_commands [] = {
     { "run", GPB_COMMAND_RUN, SUBJECT_MUST, "KERNEL", true },
     { "reserve", GPB_COMMAND_RESERVE, SUBJECT_NONE, NULL, false },
     { "compile", GPB_COMMAND_COMPILE, SUBJECT_MUST, "KERNEL_DIR", false },
+    { "keygen", GPB_COMMAND_KEYGEN, SUBJECT_MUST, "FILE", false },
 };
 
 //  Of `gpb ping`, where nothing is said.
@@ -47,13 +48,16 @@ enum { COMMANDS = sizeof s_commands / sizeof s_commands [0] };
 #define FOR_NODE                                                                                   \
     (FOR (DEVICES) | FOR (KERNELS) | FOR (STATS) | FOR (TOP) | FOR (PING) | FOR (RUN)              \
      | FOR (RESERVE))
-#define FOR_ALL (FOR_NODE | FOR (COMPILE))
+#define FOR_ALL (FOR_NODE | FOR (COMPILE) | FOR (KEYGEN))
 #define FOR_PLACED (FOR (RUN) | FOR (RESERVE))
 
 typedef enum {
     OPTION_HELP = 256,    //  behind all characters, for getopt
     OPTION_VERSION,
     OPTION_NODE,
+    OPTION_CURVE,
+    OPTION_NODE_KEY,
+    OPTION_NAME,
     OPTION_JSON,
     OPTION_TIMEOUT,
     OPTION_COUNT,
@@ -79,7 +83,10 @@ static const struct {
     { { "help", no_argument, NULL, OPTION_HELP }, FOR_ALL },
     { { "version", no_argument, NULL, OPTION_VERSION }, FOR_ALL },
     { { "node", required_argument, NULL, OPTION_NODE }, FOR_NODE },
-    { { "json", no_argument, NULL, OPTION_JSON }, FOR_ALL },
+    { { "curve", required_argument, NULL, OPTION_CURVE }, FOR_NODE },
+    { { "node-key", required_argument, NULL, OPTION_NODE_KEY }, FOR_NODE },
+    { { "name", required_argument, NULL, OPTION_NAME }, FOR (KEYGEN) },
+    { { "json", no_argument, NULL, OPTION_JSON }, FOR_NODE | FOR (COMPILE) },
     { { "timeout", required_argument, NULL, OPTION_TIMEOUT }, FOR_NODE },
     { { "count", required_argument, NULL, OPTION_COUNT }, FOR (PING) | FOR (TOP) },
     { { "global", required_argument, NULL, OPTION_GLOBAL }, FOR (RUN) },
@@ -130,8 +137,13 @@ gpb_arguments_help (void)
            "                         --device N, --require CAP,..., --for MS\n"
            "  compile KERNEL_DIR     compiles a kernel package here, without a node:\n"
            "                         --backends \"cuda opencl\"\n"
+           "  keygen FILE            makes a key pair: FILE is public, FILE_secret is not:\n"
+           "                         --name NAME, the file's where it is not said\n"
            "\n"
            "  --node ENDPOINT        default $GPB_NODE, else tcp://127.0.0.1:5670\n"
+           "  --curve FILE           your key pair, for a node that asks for keys; default "
+           "$GPB_CURVE\n"
+           "  --node-key FILE        that node's public key; default $GPB_NODE_KEY\n"
            "  --timeout MS           for each answer (5000; 30000 for a run)\n"
            "  --json                 for scripts; gpb(1) says the keys\n"
            "  --help, --version\n"
@@ -241,6 +253,9 @@ s_parse_value (gpb_arguments_t *self, int option, char *value, gpb_error_t *erro
     case OPTION_VERSION: self->version = true; break;
     case OPTION_JSON: self->json = true; break;
     case OPTION_NODE: self->node = value; break;
+    case OPTION_CURVE: self->curve = value; break;
+    case OPTION_NODE_KEY: self->node_key = value; break;
+    case OPTION_NAME: self->name = value; break;
     case OPTION_BACKENDS: self->backends = value; break;
     case OPTION_TIMEOUT:
         status = gpb_arguments_number (value, 1, UINT32_MAX, &number, error);
@@ -350,12 +365,13 @@ gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *
     if (optind == argc)
         return gpb_error_set (
             error, GPB_INVALID_ARGUMENT,
-            "a command is missing: devices, kernels, stats, top, ping, run, reserve or compile");
+            "a command is missing: devices, kernels, stats, top, ping, run, reserve, compile or "
+            "keygen");
     const s_command_t *command = s_find_command (argv [optind]);
     if (!command)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                               "there is no command \"%.100s\"; there are devices, kernels, stats, "
-                              "top, ping, run, reserve and compile",
+                              "top, ping, run, reserve, compile and keygen",
                               argv [optind]);
     self->command = command->command;
     for (int index = 0; index < OPTIONS; index++)

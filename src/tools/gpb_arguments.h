@@ -19,7 +19,8 @@ typedef enum {
     GPB_COMMAND_PING,
     GPB_COMMAND_RUN,
     GPB_COMMAND_RESERVE,
-    GPB_COMMAND_COMPILE
+    GPB_COMMAND_COMPILE,
+    GPB_COMMAND_KEYGEN
 } gpb_command_t;
 
 typedef struct {
@@ -27,6 +28,9 @@ typedef struct {
     bool help, version;
     bool json;
     const char *node;        //  NULL: the client's default
+    const char *curve;       //  the file of the client's key pair; NULL: none
+    const char *node_key;    //  the file of the node's public key; NULL with it
+    const char *name;        //  of a new key; NULL: the file's
     uint32_t timeout_ms;     //  0: the command's default
     uint64_t count;          //  of pings, or of frames; 0: until it is ended
     uint64_t interval_ms;    //  between two frames

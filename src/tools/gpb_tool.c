@@ -75,11 +75,40 @@ gpb_tool_fail (const gpb_error_t *error)
     return GPB_EXIT_FAILED;
 }
 
+//  What the command line says, or else the environment; NULL: neither.
+static const char *
+s_setting (const char *said, const char *variable)
+{
+    const char *value = said ? said : getenv (variable);
+    return value && *value ? value : NULL;
+}
+
+static gpb_client_t *
+s_connect (const gpb_arguments_t *arguments, gpb_error_t *error)
+{
+    const char *curve = s_setting (arguments->curve, "GPB_CURVE");
+    const char *node_key = s_setting (arguments->node_key, "GPB_NODE_KEY");
+    if (!curve && !node_key)
+        return gpb_client_new (arguments->node, error);
+    if (!curve || !node_key) {
+        gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                       "--curve (your key pair) and --node-key (the node's public key) are wanted "
+                       "both");
+        return NULL;
+    }
+    gpb_certificate_t *own = gpb_certificate_load (curve, error);
+    gpb_certificate_t *node = own ? gpb_certificate_load_public (node_key, error) : NULL;
+    gpb_client_t *client = node ? gpb_client_new_curve (arguments->node, own, node, error) : NULL;
+    gpb_certificate_destroy (&own);
+    gpb_certificate_destroy (&node);
+    return client;
+}
+
 gpb_client_t *
 gpb_tool_connect (const gpb_arguments_t *arguments)
 {
     gpb_error_t error;
-    gpb_client_t *client = gpb_client_new (arguments->node, &error);
+    gpb_client_t *client = s_connect (arguments, &error);
     uint32_t timeout_ms = arguments->timeout_ms ? arguments->timeout_ms : ANSWER_TIMEOUT_MS;
     if (client && gpb_client_set_timeout (client, timeout_ms, &error) != GPB_OK)
         gpb_client_destroy (&client);

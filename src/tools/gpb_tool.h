@@ -29,6 +29,7 @@ int gpb_tool_ping (const gpb_arguments_t *arguments);
 int gpb_tool_run (const gpb_arguments_t *arguments);
 int gpb_tool_reserve (const gpb_arguments_t *arguments);
 int gpb_tool_compile (const gpb_arguments_t *arguments);
+int gpb_tool_keygen (const gpb_arguments_t *arguments);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Talking to the node

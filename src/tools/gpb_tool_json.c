@@ -316,6 +316,16 @@ s_put_queue (json_t *object, const Gpb__V1__StatsReply *stats)
            && s_put_number (object, "rerun", stats->rerun);
 }
 
+static bool
+s_put_gate (json_t *object, const Gpb__V1__StatsReply *stats)
+{
+    return s_put (object, "insecure", json_boolean (stats->insecure))
+           && s_put_number (object, "open_connections", stats->open_connections)
+           && s_put_number (object, "max_connections", stats->max_connections)
+           && s_put_number (object, "refused_connections", stats->refused_connections)
+           && s_put_number (object, "refused_keys", stats->refused_keys);
+}
+
 json_t *
 gpb_json_stats (const Gpb__V1__StatsReply *stats)
 {
@@ -329,7 +339,7 @@ gpb_json_stats (const Gpb__V1__StatsReply *stats)
                      && s_put_number (object, "refused", stats->refused)
                      && s_put_number (object, "dropped_replies", stats->dropped_replies)
                      && s_put_number (object, "dropped_clients", stats->dropped_clients)
-                     && s_put_queue (object, stats)
+                     && s_put_gate (object, stats) && s_put_queue (object, stats)
                      && s_put (object, "devices", s_devices (stats->devices, stats->n_devices))
                      && s_put (object, "pools", s_pools (stats))
                      && s_put (object, "compiles", s_compiles (stats)));

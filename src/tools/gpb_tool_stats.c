@@ -231,11 +231,15 @@ s_print_stats (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
         return gpb_json_print (gpb_json_stats (stats));
     char figure [GPB_FIGURE_SIZE];
     printf ("node %s, up %s: %" PRIu64 " connections, %" PRIu64 " requests, %" PRIu64
-            " replies, %" PRIu64 " refused; %" PRIu64 " replies and %" PRIu64
-            " clients dropped\n\n",
+            " replies, %" PRIu64 " refused; %" PRIu64 " replies and %" PRIu64 " clients dropped\n",
             stats->node, gpb_table_time (stats->uptime_ns, figure), stats->connections,
             stats->requests, stats->replies, stats->refused, stats->dropped_replies,
             stats->dropped_clients);
+    printf ("%" PRIu64 " of %" PRIu64 " connections open, %" PRIu64 " over that and %" PRIu64
+            " without an allowed key were closed%s\n\n",
+            stats->open_connections, stats->max_connections, stats->refused_connections,
+            stats->refused_keys,
+            stats->insecure ? "; INSECURE: other machines are served without keys" : "");
     static const struct {
         int (*print) (const Gpb__V1__StatsReply *stats);
         size_t offset;    //  of the count without which there is nothing to print

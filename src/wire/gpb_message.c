@@ -27,6 +27,7 @@ gpb_message_init (gpb_message_t *self)
     self->envelope_count = 0;
     self->payloads_count = 0;
     self->fd = -1;
+    self->is_refused = false;
     zmq_msg_init (&self->header);
 }
 
@@ -157,6 +158,7 @@ gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *error)
         if (!more)
             self->fd = place == S_PAYLOADS ? FD_UNKNOWN : zmq_msg_get (&frame, ZMQ_SRCFD);
     }
+    self->is_refused = place != S_PAYLOADS;
     zmq_msg_close (&frame);
     switch (place) {
     case S_PAYLOADS: return GPB_OK;
@@ -170,16 +172,27 @@ gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *error)
     }
 }
 
+//  ROUTER's own first frame has lost its properties where the socket was polled before (libzmq
+//  4.3.4, router_t::xhas_in).
+static const zmq_msg_t *
+s_last_frame (const gpb_message_t *self)
+{
+    return self->payloads_count ? &self->payloads [self->payloads_count - 1] : &self->header;
+}
+
 int
 gpb_message_fd (gpb_message_t *self)
 {
-    //  Of the last frame: ROUTER's own first one has lost its properties where the socket was
-    //  polled before (libzmq 4.3.4, router_t::xhas_in).
     if (self->fd == FD_UNKNOWN)
-        self->fd = zmq_msg_get (self->payloads_count ? &self->payloads [self->payloads_count - 1]
-                                                     : &self->header,
-                                ZMQ_SRCFD);
+        self->fd = zmq_msg_get (s_last_frame (self), ZMQ_SRCFD);
     return self->fd;
+}
+
+bool
+gpb_message_user (const gpb_message_t *self, const char **user_p)
+{
+    *user_p = self->is_refused ? NULL : zmq_msg_gets (s_last_frame (self), "User-Id");
+    return !self->is_refused;
 }
 
 static int
@@ -238,6 +251,7 @@ gpb_message_move (gpb_message_t *self, gpb_message_t *source)
 {
     gpb_message_clear (self);
     self->fd = source->fd;
+    self->is_refused = source->is_refused;
     zmq_msg_move (&self->header, &source->header);
     for (; self->envelope_count < source->envelope_count; self->envelope_count++) {
         zmq_msg_init (&self->envelope [self->envelope_count]);

@@ -12,6 +12,7 @@
 
 #include "gpb_error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <zmq.h>
 
@@ -30,7 +31,8 @@
 typedef struct {
     size_t envelope_count;
     size_t payloads_count;
-    int fd;    //  gpb_message_fd's
+    int fd;             //  gpb_message_fd's
+    bool is_refused;    //  nothing of it is left but its envelope
     zmq_msg_t header;
     zmq_msg_t envelope [GPB_ENVELOPE_MAX];
     zmq_msg_t payloads [GPB_PAYLOADS_MAX];
@@ -51,6 +53,11 @@ gpb_status_t gpb_message_recv (gpb_message_t *self, void *socket, gpb_error_t *e
 //  The descriptor of the connection that it was received from; -1: a peer in this process. To be
 //  asked before anything is moved out of it.
 int gpb_message_fd (gpb_message_t *self);
+
+//  The "User-Id" of the connection that it was received from, as its ZAP handler gave it (NULL: it
+//  gave none); borrowed from its last frame. False for a message that was refused: it has kept no
+//  frame.
+bool gpb_message_user (const gpb_message_t *self, const char **user_p);
 
 //  Sends all frames, with the empty one behind the envelope; never waits, copies nothing. OK: self
 //  is empty. RESOURCE_EXHAUSTED (the high-water mark), UNAVAILABLE (nobody there) or INTERNAL: self

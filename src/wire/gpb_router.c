@@ -33,7 +33,6 @@
 
 #define COUNTED_FRAME_SIZE 4096    //  smaller frames are bounded by the high-water mark alone
 #define HEARTBEATS_MISSED 3
-#define ZAP_DOMAIN "gpb"
 #define LEASE_CHECKS 4      //  a lease is looked at so many times while it lasts
 #define FD_MAX (1 << 20)    //  Linux's default hard limit of open files, fs.nr_open
 
@@ -54,7 +53,9 @@ typedef struct _s_peer_t {
     gpb_connection_t connection;    //  what the owner sees; the first member
     uint8_t identity [256];
     size_t identity_size;
-    int fd;    //  -1: inproc
+    bool is_remote;        //  it is the remote ROUTER's, whose identities are its own
+    bool is_identified;    //  connection.key is known
+    int fd;                //  -1: inproc
     bool
         chosen;    //  the peer chose its identity, so that it may come back with another descriptor
     bool dropped;     //  it did not take its replies, and gets no more
@@ -68,12 +69,15 @@ struct _gpb_router_t {
     gpb_router_options_t options;
     const gpb_carrier_t *carrier;    //  NULL: messages are what they are
     gpb_router_figures_t figures;
+    gpb_gate_t *gate;
     zsock_t *router;
-    zsock_t *monitor;
-    bool touched;        //  gpb_router_is_touched
-    void *router_zmq;    //  the same, as libzmq knows them
+    void *router_zmq;    //  the same, as libzmq knows it
+    void *remote_zmq;    //  the same, or the one in the gate's context
     void *monitor_zmq;
-    zhashx_t *peers;    //  by identity
+    bool touched;        //  gpb_router_is_touched
+    bool reads_local;    //  the two are two, and something is bound at the local one
+    bool was_local;      //  whose turn it was
+    zhashx_t *peers;     //  by identity
     struct {
         bool open;         //  between ACCEPTED and DISCONNECTED
         s_peer_t *peer;    //  NULL until its first message
@@ -98,7 +102,7 @@ static size_t
 s_identity_hash (const void *key)
 {
     const s_peer_t *peer = key;
-    uint64_t hash = 0xcbf29ce484222325ULL;    //  FNV-1a, 64 bits
+    uint64_t hash = 0xcbf29ce484222325ULL ^ peer->is_remote;    //  FNV-1a, 64 bits
     for (size_t index = 0; index < peer->identity_size; index++)
         hash = (hash ^ peer->identity [index]) * 0x100000001b3ULL;
     return (size_t) hash;
@@ -110,13 +114,16 @@ s_identity_compare (const void *left, const void *right)
     const s_peer_t *one = left, *other = right;
     if (one->identity_size != other->identity_size)
         return one->identity_size < other->identity_size ? -1 : 1;
+    if (one->is_remote != other->is_remote)
+        return one->is_remote ? 1 : -1;
     return memcmp (one->identity, other->identity, one->identity_size);
 }
 
 static s_peer_t *
-s_peer_lookup (gpb_router_t *self, zmq_msg_t *identity)
+s_peer_lookup (gpb_router_t *self, zmq_msg_t *identity, bool is_remote)
 {
     s_peer_t key;
+    key.is_remote = is_remote;
     key.identity_size = zmq_msg_size (identity);
     if (key.identity_size > sizeof key.identity)
         return NULL;
@@ -235,10 +242,13 @@ s_monitor_drain (gpb_router_t *self)
             return false;
         if (!is_known)
             continue;
-        if (self->event == ZMQ_EVENT_ACCEPTED)
+        if (self->event == ZMQ_EVENT_ACCEPTED) {
             self->fds [fd].open = true;
+            gpb_gate_accepted (self->gate, fd);
+        }
         else if (self->event == ZMQ_EVENT_DISCONNECTED) {
             self->fds [fd].open = false;
+            gpb_gate_closed (self->gate);
             if (self->fds [fd].peer)
                 s_peer_end (self, self->fds [fd].peer);
         }
@@ -256,14 +266,32 @@ s_identity_is_older (const s_peer_t *peer, const s_peer_t *other)
     return (int32_t) (ntohl (mine) - ntohl (theirs)) < 0;
 }
 
+//  Finds out whose key the connection of a peer came in with. False, and it is shut down, where
+//  that is not allowed any more. What was out of bounds has no frame left to tell it: the next
+//  message has.
+static bool
+s_identify (gpb_router_t *self, s_peer_t *peer, gpb_message_t *message)
+{
+    const char *user;
+    if (peer->fd < 0 || !gpb_message_user (message, &user)) {
+        peer->is_identified = peer->fd < 0;
+        return true;
+    }
+    peer->is_identified = true;
+    if (gpb_gate_admit (self->gate, user, &peer->connection.key))
+        return true;
+    gpb_gate_shutdown (self->gate, peer->fd);
+    return false;
+}
+
 //  The peer that a message came from, the stranger where memory ran out, or NULL where it is gone
-//  already.
+//  already, or may not be here any more.
 static s_peer_t *
-s_peer_of (gpb_router_t *self, gpb_message_t *message)
+s_peer_of (gpb_router_t *self, gpb_message_t *message, bool is_remote)
 {
     zmq_msg_t *identity = &message->envelope [0];
-    s_peer_t *peer = s_peer_lookup (self, identity);
-    if (peer && !peer->chosen)
+    s_peer_t *peer = s_peer_lookup (self, identity, is_remote);
+    if (peer && !peer->chosen && peer->is_identified)
         return peer;
     int fd = gpb_message_fd (message);
 
@@ -271,9 +299,13 @@ s_peer_of (gpb_router_t *self, gpb_message_t *message)
     //  only the events tell.
     if (!s_monitor_drain (self))
         return &self->stranger;
-    peer = s_peer_lookup (self, identity);
-    if (peer && peer->fd == fd)
-        return peer;
+    peer = s_peer_lookup (self, identity, is_remote);
+    if (peer && peer->fd == fd) {
+        if (peer->is_identified || !peer->debt || s_identify (self, peer, message))
+            return peer;
+        s_peer_end (self, peer);
+        return NULL;
+    }
     if (peer)
         s_peer_end (self, peer);
     if (fd >= 0 && ((size_t) fd >= self->fds_count || !self->fds [fd].open))
@@ -294,6 +326,11 @@ s_peer_of (gpb_router_t *self, gpb_message_t *message)
     memcpy (peer->identity, zmq_msg_data (identity), peer->identity_size);
     peer->chosen = peer->identity_size != 5 || peer->identity [0] != 0;
     peer->fd = fd;
+    peer->is_remote = is_remote;
+    if (!s_identify (self, peer, message)) {
+        s_peer_free (peer);
+        return NULL;
+    }
     if (fd >= 0) {
         s_peer_t *holder = self->fds [fd].peer;
         if (holder && !holder->chosen && !peer->chosen && s_identity_is_older (peer, holder)) {
@@ -333,6 +370,54 @@ s_check_leases (gpb_router_t *self)
 //  ---------------------------------------------------------------------------------------------------------
 //  new, bind
 
+//  What both sockets have in common.
+static void
+s_configure (gpb_router_t *self, void *socket)
+{
+    const gpb_router_options_t *options = &self->options;
+    int mandatory = 1, high_water = (int) options->reply_high_water;
+    int64_t max_size = (int64_t) options->max_frame_size;
+    zmq_setsockopt (socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory);
+    zmq_setsockopt (socket, ZMQ_SNDHWM, &high_water, sizeof high_water);
+    zmq_setsockopt (socket, ZMQ_MAXMSGSIZE, &max_size, sizeof max_size);
+    if (options->heartbeat_ms) {
+        int interval_ms = (int) options->heartbeat_ms, silent_ms = interval_ms * HEARTBEATS_MISSED;
+        zmq_setsockopt (socket, ZMQ_HEARTBEAT_IVL, &interval_ms, sizeof interval_ms);
+        zmq_setsockopt (socket, ZMQ_HEARTBEAT_TIMEOUT, &silent_ms, sizeof silent_ms);
+    }
+}
+
+static gpb_status_t
+s_open (gpb_router_t *self, gpb_error_t *error)
+{
+    void *context = gpb_gate_context (self->gate);
+    self->router = zsock_new (ZMQ_ROUTER);
+    if (self->router) {
+        self->router_zmq = zsock_resolve (self->router);
+        self->remote_zmq =
+            self->options.gate.is_public ? zmq_socket (context, ZMQ_ROUTER) : self->router_zmq;
+        self->monitor_zmq = zmq_socket (context, ZMQ_PAIR);
+    }
+    if (!self->router || !self->remote_zmq || !self->monitor_zmq)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no more sockets: %s",
+                              zmq_strerror (zmq_errno ()));
+    s_configure (self, self->router_zmq);
+    s_configure (self, self->remote_zmq);
+    gpb_gate_prepare (self->gate, self->remote_zmq);
+    //  An unlimited inbox: the I/O thread that writes events must never wait for us.
+    int none = 0;
+    zmq_setsockopt (self->monitor_zmq, ZMQ_RCVHWM, &none, sizeof none);
+    zmq_setsockopt (self->monitor_zmq, ZMQ_LINGER, &none, sizeof none);
+    char address [64];
+    snprintf (address, sizeof address, "inproc://gpb-router-%" PRIu64, gpb_unique ());
+    if (zmq_socket_monitor (self->remote_zmq, address, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
+            != 0
+        || zmq_connect (self->monitor_zmq, address) != 0)
+        return gpb_error_set (error, GPB_INTERNAL, "the socket's monitor did not start: %s",
+                              zmq_strerror (zmq_errno ()));
+    return GPB_OK;
+}
+
 gpb_router_t *
 gpb_router_new (const gpb_router_options_t *options, gpb_error_t *error)
 {
@@ -350,40 +435,9 @@ gpb_router_new (const gpb_router_options_t *options, gpb_error_t *error)
     zhashx_set_key_duplicator (self->peers, NULL);
     zhashx_set_key_destructor (self->peers, NULL);
 
-    self->router = zsock_new (ZMQ_ROUTER);
-    self->monitor = zsock_new (ZMQ_PAIR);
-    if (!self->router || !self->monitor) {
-        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no more sockets: %s",
-                       zmq_strerror (zmq_errno ()));
+    self->gate = gpb_gate_new (&options->gate, error);
+    if (!self->gate || s_open (self, error) != GPB_OK)
         gpb_router_destroy (&self, 0);
-        return NULL;
-    }
-    self->router_zmq = zsock_resolve (self->router);
-    self->monitor_zmq = zsock_resolve (self->monitor);
-    zsock_set_router_mandatory (self->router, 1);
-    //  A peer that speaks a ZMTP before 3.0 has no properties: nothing would tell its descriptor,
-    //  and it would look like one in this process. libzmq turns it away where there is a ZAP domain
-    //  (zmtp_engine.cpp); without a ZAP handler the domain means nothing else.
-    zsock_set_zap_domain (self->router, ZAP_DOMAIN);
-    zsock_set_sndhwm (self->router, (int) options->reply_high_water);
-    int64_t max_size = (int64_t) options->max_frame_size;
-    zmq_setsockopt (self->router_zmq, ZMQ_MAXMSGSIZE, &max_size, sizeof max_size);
-    if (options->heartbeat_ms) {
-        zsock_set_heartbeat_ivl (self->router, (int) options->heartbeat_ms);
-        zsock_set_heartbeat_timeout (self->router, (int) options->heartbeat_ms * HEARTBEATS_MISSED);
-    }
-    //  An unlimited inbox: the I/O thread that writes events must never wait for us.
-    zsock_set_rcvhwm (self->monitor, 0);
-    char address [64];
-    snprintf (address, sizeof address, "inproc://gpb-router-%" PRIu64, gpb_unique ());
-    if (zmq_socket_monitor (self->router_zmq, address, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
-            != 0
-        || zsock_connect (self->monitor, "%s", address) != 0)
-    {
-        gpb_error_set (error, GPB_INTERNAL, "the socket's monitor did not start: %s",
-                       zmq_strerror (zmq_errno ()));
-        gpb_router_destroy (&self, 0);
-    }
     return self;
 }
 
@@ -400,12 +454,18 @@ gpb_router_destroy (gpb_router_t **self_p, int linger_ms)
     if (!self)
         return;
     *self_p = NULL;
-    if (self->router) {
-        zmq_socket_monitor (self->router_zmq, NULL, 0);
-        zsock_set_linger (self->router, linger_ms);
+    if (self->remote_zmq)
+        zmq_socket_monitor (self->remote_zmq, NULL, 0);
+    if (self->monitor_zmq)
+        zmq_close (self->monitor_zmq);
+    if (self->remote_zmq && self->remote_zmq != self->router_zmq) {
+        zmq_setsockopt (self->remote_zmq, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+        zmq_close (self->remote_zmq);
     }
-    zsock_destroy (&self->monitor);
+    if (self->router)
+        zsock_set_linger (self->router, linger_ms);
     zsock_destroy (&self->router);
+    gpb_gate_destroy (&self->gate);
     for (s_peer_t *peer = zhashx_first (self->peers); peer; peer = zhashx_next (self->peers))
         s_peer_free (peer);
     zhashx_destroy (&self->peers);
@@ -420,40 +480,17 @@ gpb_router_destroy (gpb_router_t **self_p, int linger_ms)
     gpb_free (self);
 }
 
-//  libzmq takes a port's number modulo 2^16, and so would listen where nobody looks.
-static bool
-s_port_is_too_large (const char *endpoint)
-{
-    const char *colon = strrchr (endpoint, ':');
-    return strncmp (endpoint, "tcp://", 6) == 0 && colon && strspn (colon + 1, "0123456789") > 0
-           && strtoul (colon + 1, NULL, 10) > UINT16_MAX;
-}
-
 gpb_status_t
 gpb_router_bind (gpb_router_t *self, const char *endpoint, char *bound, size_t bound_size,
                  gpb_error_t *error)
 {
-    if (s_port_is_too_large (endpoint))
-        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
-                              "cannot bind %s: a port is at most 65535", endpoint);
+    bool is_local = strncmp (endpoint, "inproc://", 9) == 0;
+    void *socket = is_local ? self->router_zmq : self->remote_zmq;
     self->touched = true;
-    //  libzmq's own words, not CZMQ's: that one takes a "*" port for its own.
-    if (zmq_bind (self->router_zmq, endpoint) != 0) {
-        int reason = zmq_errno ();
-        bool is_wrong = reason == EINVAL || reason == EPROTONOSUPPORT || reason == ENODEV
-                        || reason == ENOENT || reason == ENAMETOOLONG;
-        if (is_wrong)
-            return gpb_error_set (
-                error, GPB_INVALID_ARGUMENT,
-                "cannot bind %s: %s; expected tcp://ADDRESS:PORT, ipc://PATH or inproc://NAME",
-                endpoint, zmq_strerror (reason));
-        return gpb_error_set (error, GPB_UNAVAILABLE, "cannot bind %s: %s", endpoint,
-                              zmq_strerror (reason));
-    }
-    size_t size = bound_size;
-    if (zmq_getsockopt (self->router_zmq, ZMQ_LAST_ENDPOINT, bound, &size) != 0 || size == 0)
-        snprintf (bound, bound_size, "%s", endpoint);
-    return GPB_OK;
+    gpb_status_t status = gpb_gate_bind (self->gate, socket, endpoint, bound, bound_size, error);
+    if (status == GPB_OK && is_local && self->router_zmq != self->remote_zmq)
+        self->reads_local = true;
+    return status;
 }
 
 bool
@@ -469,9 +506,21 @@ gpb_router_socket (gpb_router_t *self)
 }
 
 void *
+gpb_router_remote (gpb_router_t *self)
+{
+    return self->remote_zmq;
+}
+
+void *
 gpb_router_monitor (gpb_router_t *self)
 {
     return self->monitor_zmq;
+}
+
+gpb_gate_t *
+gpb_router_gate (gpb_router_t *self)
+{
+    return self->gate;
 }
 
 int
@@ -499,19 +548,36 @@ s_is_forwarded (const gpb_message_t *message)
            && gpb_hop_read (&message->envelope [message->envelope_count - 1], &hop);
 }
 
+//  Where both sockets have something, they take turns.
+static gpb_status_t
+s_recv (gpb_router_t *self, gpb_message_t *message, bool *is_remote_p, gpb_error_t *error)
+{
+    void *const sockets [] = { self->router_zmq, self->remote_zmq };
+    bool is_remote = !self->reads_local || self->was_local;
+    gpb_status_t status = gpb_message_recv (message, sockets [is_remote], error);
+    if (status == GPB_UNAVAILABLE && self->reads_local) {
+        is_remote = !is_remote;
+        status = gpb_message_recv (message, sockets [is_remote], error);
+    }
+    self->was_local = !is_remote;
+    *is_remote_p = is_remote;
+    return status;
+}
+
 gpb_status_t
 gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **connection_p,
                  gpb_error_t *error)
 {
     while (true) {
-        gpb_status_t status = gpb_message_recv (message, self->router_zmq, error);
+        bool is_remote;
+        gpb_status_t status = s_recv (self, message, &is_remote, error);
         self->touched = status != GPB_UNAVAILABLE;
         if (!self->touched)
             return status;
         self->figures.received++;
         if (status != GPB_OK)
             self->figures.refused++;
-        s_peer_t *peer = message->envelope_count ? s_peer_of (self, message) : NULL;
+        s_peer_t *peer = message->envelope_count ? s_peer_of (self, message, is_remote) : NULL;
         const gpb_carrier_t *carrier = status == GPB_OK ? self->carrier : NULL;
         if (!peer || !peer->debt || (carrier && !carrier->unpack (carrier->context, message))) {
             gpb_message_clear (message);
@@ -583,6 +649,8 @@ s_peer_drop (gpb_router_t *self, s_peer_t *peer)
     memcpy (tombstone->identity, peer->identity, peer->identity_size);
     tombstone->identity_size = peer->identity_size;
     tombstone->chosen = peer->chosen;
+    tombstone->is_remote = peer->is_remote;
+    tombstone->is_identified = true;
     tombstone->fd = peer->fd;
     tombstone->seen_ns = gpb_clock_ns ();
     s_peer_insert (self, tombstone);
@@ -604,7 +672,8 @@ gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_message_t
         if (zmq_msg_size (&message->payloads [index]) >= COUNTED_FRAME_SIZE)
             s_count_frame (peer->debt, &message->payloads [index]);
     if (fits) {
-        status = gpb_message_send (message, self->router_zmq, NULL);
+        status =
+            gpb_message_send (message, peer->is_remote ? self->remote_zmq : self->router_zmq, NULL);
         self->touched = true;
     }
     if (status == GPB_OK) {
@@ -616,6 +685,21 @@ gpb_router_send (gpb_router_t *self, gpb_connection_t *connection, gpb_message_t
     self->figures.dropped_replies++;
     gpb_message_clear (message);
     return false;
+}
+
+size_t
+gpb_router_check_keys (gpb_router_t *self)
+{
+    size_t count = 0;
+    for (size_t fd = 0; fd < self->fds_count; fd++) {
+        s_peer_t *peer = self->fds [fd].peer;
+        if (!peer || !peer->connection.key || peer->connection.key->is_allowed)
+            continue;
+        gpb_gate_shutdown (self->gate, (int) fd);
+        s_peer_end (self, peer);
+        count++;
+    }
+    return count;
 }
 
 void
@@ -633,6 +717,7 @@ gpb_router_ended (gpb_router_t *self)
     }
     //  Here rather than where no message is left: under load there is always one more.
     s_monitor_drain (self);
+    gpb_gate_serve (self->gate);
     s_check_leases (self);
     s_peer_t *peer = self->first_ended;
     if (!peer)

@@ -11,7 +11,12 @@
 //  devices, a device to its pool) has neither lease nor bound in bytes: it lives as long as its
 //  node does, may have nothing to say for hours, and counts the bytes of each of its own clients.
 //
-//  One thread. The two sockets are for the owner's zmq_poll; whenever one of them is readable, or
+//  Who may come in, and where it may listen, is the gate's to say (gpb_gate.h). A public router has
+//  two sockets: one in CZMQ's context for inproc, and one in the gate's for everybody else. A
+//  connection that came in with a key has it as its own; where that key is no longer allowed, the
+//  connection is closed.
+//
+//  One thread. The sockets are for the owner's zmq_poll; whenever one of them is readable, or
 //  gpb_router_next_timeout has passed, the owner calls gpb_router_recv as often as it likes, then
 //  gpb_router_ended until it gives NULL.
 //
@@ -20,6 +25,7 @@
 #ifndef GPB_ROUTER_H_INCLUDED
 #define GPB_ROUTER_H_INCLUDED
 
+#include "gpb_gate.h"
 #include "gpb_message.h"
 
 #include <stdbool.h>
@@ -29,9 +35,11 @@ typedef struct _gpb_router_t gpb_router_t;
 
 //  One peer, from its first message to its end.
 typedef struct {
-    uint64_t number;    //  from 1, never used twice
-    bool is_inproc;     //  in this process
-    void *data;         //  the owner's
+    uint64_t number;         //  from 1, never used twice
+    bool is_inproc;          //  in this process
+    void *data;              //  the owner's
+    const gpb_key_t *key;    //  that it came in with; NULL: without. As long as the router lives
+    void *account;           //  the owner's
 } gpb_connection_t;
 
 typedef struct {
@@ -41,6 +49,7 @@ typedef struct {
     uint32_t
         heartbeat_ms;     //  between ZMTP pings; a peer silent for three of them is gone. 0: none
     uint32_t lease_ms;    //  an inproc client silent for so long is gone
+    gpb_gate_options_t gate;
 } gpb_router_options_t;
 
 typedef struct {
@@ -74,17 +83,24 @@ void gpb_router_destroy (gpb_router_t **self_p, int linger_ms);
 
 //  Binds one more endpoint. *bound (of bound_size bytes) becomes the endpoint as it is, with the
 //  port where "*" was asked for. UNAVAILABLE where the address is taken, INVALID_ARGUMENT for what
-//  is no endpoint.
+//  is no endpoint, FAILED_PRECONDITION for one that strangers could reach without a key.
 gpb_status_t gpb_router_bind (gpb_router_t *self, const char *endpoint, char *bound,
                               size_t bound_size, gpb_error_t *error);
 
-//  Whether something has been done with the ROUTER since it was read until there was no more: then
+//  Whether something has been done with a ROUTER since it was read until there was no more: then
 //  its descriptor may not tell what is there (gpb_poller.h).
 bool gpb_router_is_touched (const gpb_router_t *self);
 
-//  The raw sockets to poll for input.
+//  The raw sockets to poll for input. The remote one is what gpb_router_socket is where the router
+//  is not public. The gate's is served by gpb_router_recv and gpb_router_ended too.
 void *gpb_router_socket (gpb_router_t *self);
+void *gpb_router_remote (gpb_router_t *self);
 void *gpb_router_monitor (gpb_router_t *self);
+gpb_gate_t *gpb_router_gate (gpb_router_t *self);
+
+//  Closes every connection whose key is no longer allowed (gpb_gate_refresh); each comes out of
+//  gpb_router_ended. Returns how many.
+size_t gpb_router_check_keys (gpb_router_t *self);
 
 //  How long to poll at the most, in ms; -1: no limit.
 int gpb_router_next_timeout (const gpb_router_t *self);

@@ -28,7 +28,8 @@ typedef struct {
     const char *part;    //  of the sentence
 } gpb_provocation_t;
 
-extern const gpb_provocation_t gpb_provocations_kernels [], gpb_provocations_memory [];
+extern const gpb_provocation_t gpb_provocations_keys [], gpb_provocations_kernels [],
+    gpb_provocations_memory [];
 
 //  Keeps what a reply says, and destroys it.
 void gpb_stage_note (gpb_stage_t *self, gpb_reply_t *reply);

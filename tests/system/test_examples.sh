@@ -9,7 +9,16 @@ if [ ! -x "$build/gpb_actor" ]; then
 fi
 scratch=$(mktemp -d) || exit 1
 node=
-trap 'if [ -n "$node" ]; then kill "$node" 2>/dev/null; wait "$node"; fi; rm -rf "$scratch"' EXIT
+secure=
+stop ()
+{
+    for process in $node $secure; do
+        kill "$process" 2>/dev/null
+        wait "$process"
+    done
+    rm -rf "$scratch"
+}
+trap stop EXIT
 trap 'exit 1' INT TERM
 
 # The fifo gives the node's first line when it is there, and no sooner. It stays open, since a node
@@ -46,6 +55,21 @@ example asynchronous "$build/examples/asynchronous" "$endpoint"
 example composed "$build/examples/composed"
 example rented "$build/examples/rented"
 example device "$build/examples/device"
+
+# A second node, which lets in only whom it knows.
+mkdir "$scratch/allowed"
+"$build/gpb" keygen "$scratch/node" >/dev/null
+"$build/gpb" keygen "$scratch/me" >/dev/null
+cp "$scratch/me" "$scratch/allowed"
+mkfifo "$scratch/secure"
+"$build/gpb_actor" --curve "$scratch/node" --allowed-keys "$scratch/allowed" \
+    --bind 'tcp://127.0.0.1:*' >"$scratch/secure" 2>"$scratch/log" &
+secure=$!
+exec 4<"$scratch/secure"
+read -r word closed <&4
+example curve "$build/examples/curve" "$closed" "$scratch/me" "$scratch/node"
+kill "$secure" && wait "$secure"
+secure=
 if /usr/bin/python3 -c 'import zmq, google.protobuf' 2>/dev/null && command -v protoc >/dev/null; then
     protoc --python_out="$scratch" --proto_path="$source/proto" gpb.proto
     example python env PYTHONPATH="$scratch" /usr/bin/python3 "$source/examples/python/client.py" "$endpoint"

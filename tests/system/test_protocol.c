@@ -436,7 +436,8 @@ static const gpb_provocation_t s_provocations [] = {
 static size_t
 s_collect (const gpb_provocation_t **all)
 {
-    static const gpb_provocation_t *const tables [] = { s_provocations, gpb_provocations_kernels,
+    static const gpb_provocation_t *const tables [] = { s_provocations, gpb_provocations_keys,
+                                                        gpb_provocations_kernels,
                                                         gpb_provocations_memory };
     size_t count = 0;
     for (size_t table = 0; table < sizeof tables / sizeof tables [0]; table++)

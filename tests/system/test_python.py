@@ -45,9 +45,12 @@ context = zmq.Context()
 class Client:
     """A DEALER that frames messages as doc/protocol.md draws them, or a REQ, which does it by itself."""
 
-    def __init__(self, endpoint, kind=zmq.DEALER):
+    def __init__(self, endpoint, kind=zmq.DEALER, own=None, node=None):
         self.socket = context.socket(kind)
         self.socket.linger = 0
+        if own:
+            self.socket.curve_publickey, self.socket.curve_secretkey = own
+            self.socket.curve_serverkey = node
         self.socket.rcvtimeo = 30000
         self.socket.connect(endpoint)
         self.delimiter = [b""] if kind == zmq.DEALER else []
@@ -293,6 +296,43 @@ def test_garbage_is_answered_and_the_node_serves_on(endpoint):
     check(floats(reply.execute.results[0], frames) == SUM, "it serves on")
 
 
+def test_a_key_pair_of_keygens_comes_in_over_curve(_):
+    if not zmq.has("curve"):
+        print("left out: this pyzmq has no CURVE")
+        return
+    from zmq import auth
+    with tempfile.TemporaryDirectory() as folder:
+        allowed = os.path.join(folder, "allowed")
+        os.mkdir(allowed)
+        for name in ("node", "me"):
+            subprocess.run([os.path.join(BUILD, "gpb"), "keygen", os.path.join(folder, name)], check=True,
+                           stdout=subprocess.DEVNULL)
+        #  One of theirs, and one of pyzmq's own making.
+        shutil.copy(os.path.join(folder, "me"), allowed)
+        auth.create_certificates(folder, "other")
+        shutil.copy(os.path.join(folder, "other.key"), allowed)
+        node, endpoint = start_node("--curve", os.path.join(folder, "node"), "--allowed-keys", allowed)
+        node_key, _ = auth.load_certificate(os.path.join(folder, "node"))
+        try:
+            for name in ("me_secret", "other.key_secret"):
+                own = auth.load_certificate(os.path.join(folder, name))
+                reply, frames = Client(endpoint, own=own, node=node_key).call(vector_add(), A, B)
+                status(reply, gpb.OK)
+                check(floats(reply.execute.results[0], frames) == SUM, "a + b, encrypted")
+            for keys in ({}, {"own": zmq.curve_keypair(), "node": node_key}):
+                stranger = Client(endpoint, **keys)
+                stranger.socket.rcvtimeo = 500
+                stranger.send(body("health"))
+                try:
+                    stranger.recv()
+                    check(False, "a stranger is answered")
+                except zmq.Again:
+                    pass
+        finally:
+            node.send_signal(signal.SIGTERM)
+            check(node.wait(timeout=30) == 0, "it ends well")
+
+
 def test_every_status_of_the_document_is_one(_):
     rows = 0
     with open(os.path.join(SOURCE, "doc/protocol.md"), encoding="utf-8") as document:
@@ -302,11 +342,11 @@ def test_every_status_of_the_document_is_one(_):
     check(rows > 30, f"only {rows} causes in doc/protocol.md")
 
 
-def start_node():
+def start_node(*options):
     program = os.path.join(BUILD, "gpb_actor")
     if not os.access(program, os.X_OK):
         skip(f"{program} is not there")
-    node = subprocess.Popen([program, "--bind", "tcp://127.0.0.1:*"], stdout=subprocess.PIPE, text=True)
+    node = subprocess.Popen([program, "--bind", "tcp://127.0.0.1:*", *options], stdout=subprocess.PIPE, text=True)
     word, _, endpoint = node.stdout.readline().strip().partition(" ")
     if word != "ready":
         sys.exit(f"the node did not start: exit {node.wait()}")
