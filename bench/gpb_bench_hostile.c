@@ -3,14 +3,7 @@
 //  The node is a process of its own (gpb_actor over tcp on the loopback interface), with the
 //  configuration's defaults. Two good clients, a thread each, call vector_add of 1,024 floats, one
 //  at a time. In turns, round by round, they are alone, and beside one hostile client, which is one
-//  more process:
-//
-//    stops reading    sends a vector_add every 0.5 ms and reads no reply, in small socket buffers
-//    floods execute   sends vector_adds as fast as libzmq takes them, and reads what comes
-//    floods pings     the same with hello, which the broker answers itself
-//    a byte a second  a plain TCP connection that sends half a ZMTP greeting, a byte each second
-//    garbage          plain TCP connections that send random bytes, again and again
-//    garbage frames   a DEALER that sends random frames where headers are expected
+//  more process (gpb_bench_hostile_client.h says what each does).
 //
 //  The figure is the p99 of both good clients' round trips beside the hostile one by their p99 when
 //  alone, of each pair of rounds, as a median; so much more than 1 is what the hostile one takes
@@ -20,7 +13,7 @@
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
-#include "gpb_bench_echo.h"
+#include "gpb_bench_hostile_client.h"
 #include "gpb_bench_load.h"
 #include "gpb_bench_process.h"
 #include "gpb_clock.h"
@@ -29,7 +22,6 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define ROUNDS 5
@@ -39,170 +31,13 @@
 #define HOSTILE_S 20                      //  a hostile process ends by itself after so long
 #define SETTLE_NS (2 * GPB_NS_PER_S)      //  for the node to forget a hostile client
 #define CALL_TIMEOUT_MS 10000             //  of a good client's request
-#define GARBAGE_SIZE 4096
-#define HIDDEN "--hostile"    //  the option of a hostile process
+#define HIDDEN "--hostile"                //  the option of a hostile process
 
-//  ---------------------------------------------------------------------------------------------------------
-//  Hostile clients: each is given the node's endpoint, says that it has begun, and never returns
-//  before its time is up
-
-static uint64_t s_end_ns;
-
-static bool
-s_goes_on (void)
-{
-    return gpb_clock_ns () < s_end_ns;
-}
-
-static void
-s_begun (void)
-{
-    puts ("begun");
-    fflush (stdout);
-}
-
-static void
-s_sleep_ns (uint64_t ns)
-{
-    const struct timespec pause = { (time_t) (ns / GPB_NS_PER_S), (long) (ns % GPB_NS_PER_S) };
-    nanosleep (&pause, NULL);
-}
-
-static gpb_bench_work_t
-s_work (gpb_request_t *(*request) (size_t), const char *endpoint)
-{
-    gpb_bench_work_t work = { .name = "hostile",
-                              .size = request == gpb_bench_hello ? 0 : 2 * COUNT * sizeof (float),
-                              .request = request };
-    gpb_bench_record (&work, endpoint);
-    return work;
-}
-
-static void
-s_stops_reading (const char *endpoint)
-{
-    gpb_bench_work_t work = s_work (gpb_bench_vector_add, endpoint);
-    zsock_t *socket = zsock_new (ZMQ_DEALER);
-    zsock_set_rcvhwm (socket, 1);
-    zsock_set_rcvbuf (socket, 4096);
-    if (zsock_connect (socket, "%s", endpoint) == -1)
-        gpb_bench_fail ("no connection");
-    s_begun ();
-    for (uint64_t id = GPB_BENCH_FIRST_ID; s_goes_on (); id++) {
-        gpb_bench_send_packed (zsock_resolve (socket), &work, id);
-        s_sleep_ns (GPB_NS_PER_MS / 2);
-    }
-}
-
-//  libzmq's own high-water mark bounds what this process holds: it then waits for the node.
-static void
-s_flood (const char *endpoint, gpb_request_t *(*request) (size_t))
-{
-    gpb_bench_work_t work = s_work (request, endpoint);
-    zsock_t *socket = zsock_new_dealer (endpoint);
-    if (!socket)
-        gpb_bench_fail ("no connection");
-    void *handle = zsock_resolve (socket);
-    s_begun ();
-    for (uint64_t id = GPB_BENCH_FIRST_ID; s_goes_on (); id++) {
-        gpb_bench_send_packed (handle, &work, id);
-        while (gpb_bench_echo_drop (handle, ZMQ_DONTWAIT))
-            continue;
-    }
-}
-
-static void
-s_floods_execute (const char *endpoint)
-{
-    s_flood (endpoint, gpb_bench_vector_add);
-}
-
-static void
-s_floods_pings (const char *endpoint)
-{
-    s_flood (endpoint, gpb_bench_hello);
-}
-
-static void
-s_byte_a_second (const char *endpoint)
-{
-    static const unsigned char greeting [] = { 0xFF, 0, 0, 0, 0, 0, 0, 0, 1, 0x7F, 3 };
-    int fd = gpb_bench_raw_connect (endpoint);
-    s_begun ();
-    for (size_t at = 0; s_goes_on (); at++) {
-        if (at < sizeof greeting && send (fd, &greeting [at], 1, MSG_NOSIGNAL) != 1)
-            fd = gpb_bench_raw_connect (endpoint);
-        s_sleep_ns (GPB_NS_PER_S);
-    }
-}
-
-static void
-s_garbage_bytes (const char *endpoint)
-{
-    unsigned char bytes [GARBAGE_SIZE];
-    s_begun ();
-    for (uint64_t count = 0; s_goes_on (); count++) {
-        for (size_t index = 0; index < sizeof bytes; index++)
-            bytes [index] = (unsigned char) random ();
-        //  Every other one looks like ZMTP for as long as its signature.
-        if (count % 2)
-            memcpy (bytes, "\xFF\0\0\0\0\0\0\0\1\x7F\3", 11);
-        int fd = gpb_bench_raw_connect (endpoint);
-        if (fd < 0)
-            continue;
-        send (fd, bytes, sizeof bytes, MSG_NOSIGNAL);
-        close (fd);
-        s_sleep_ns (GPB_NS_PER_MS);
-    }
-}
-
-static void
-s_garbage_frames (const char *endpoint)
-{
-    unsigned char bytes [GARBAGE_SIZE];
-    zsock_t *socket = zsock_new_dealer (endpoint);
-    if (!socket)
-        gpb_bench_fail ("no connection");
-    void *handle = zsock_resolve (socket);
-    s_begun ();
-    while (s_goes_on ()) {
-        for (size_t index = 0; index < sizeof bytes; index++)
-            bytes [index] = (unsigned char) random ();
-        zmq_send (handle, "", 0, ZMQ_SNDMORE);
-        zmq_send (handle, bytes, (size_t) random () % sizeof bytes, 0);
-        while (gpb_bench_echo_drop (handle, ZMQ_DONTWAIT))
-            continue;
-    }
-}
-
-static void
-s_computes (const char *endpoint)
-{
-    (void) endpoint;
-    s_begun ();
-    while (s_goes_on ())
-        continue;
-}
-
-static const struct {
-    const char *name;
-    void (*run) (const char *endpoint);
-} s_hostiles [] = {
-    { "stops reading", s_stops_reading }, { "floods execute", s_floods_execute },
-    { "floods pings", s_floods_pings },   { "a byte a second", s_byte_a_second },
-    { "garbage", s_garbage_bytes },       { "garbage frames", s_garbage_frames },
-    { "(only computes)", s_computes },
-};
-
-enum { HOSTILES = sizeof s_hostiles / sizeof s_hostiles [0] };
-
+//  A hostile client's process.
 static int
 s_be_hostile (const char *name, const char *endpoint)
 {
-    s_end_ns = gpb_clock_ns () + HOSTILE_S * GPB_NS_PER_S;
-    for (size_t index = 0; index < HOSTILES; index++)
-        if (streq (s_hostiles [index].name, name))
-            s_hostiles [index].run (endpoint);
+    gpb_bench_hostile_client (name, endpoint, HOSTILE_S * GPB_NS_PER_S);
     _exit (0);    //  what is unsent is nobody's
 }
 
@@ -366,8 +201,8 @@ main (int argc, char **argv)
     self.rows = json_array ();
     if (!self.table || !self.rows)
         gpb_bench_fail ("no memory for the table");
-    for (size_t index = 0; index < HOSTILES; index++)
-        s_measure (&self, s_hostiles [index].name);
+    for (const char *const *name = gpb_bench_hostile_clients; *name; name++)
+        s_measure (&self, *name);
     for (size_t index = 0; index < GOOD; index++)
         zactor_destroy (&self.threads [index]);
     gpb_client_destroy (&self.client);

@@ -150,6 +150,31 @@ gpb_bench_process_descriptors (const gpb_bench_process_t *self)
     return count;
 }
 
+//  Children are listed by the thread that started them.
+size_t
+gpb_bench_process_children (const gpb_bench_process_t *self, pid_t *children, size_t most)
+{
+    char path [PATH_SIZE];
+    snprintf (path, sizeof path, "/proc/%d/task", (int) self->pid);
+    DIR *folder = opendir (path);
+    size_t count = 0;
+    for (const struct dirent *thread; folder && (thread = readdir (folder));) {
+        if (thread->d_name [0] == '.')
+            continue;
+        snprintf (path, sizeof path, "/proc/%d/task/%.32s/children", (int) self->pid,
+                  thread->d_name);
+        FILE *file = fopen (path, "re");
+        for (int child; file && fscanf (file, "%d", &child) == 1; count++)
+            if (count < most)
+                children [count] = child;
+        if (file)
+            fclose (file);
+    }
+    if (folder)
+        closedir (folder);
+    return count;
+}
+
 int
 gpb_bench_raw_connect (const char *endpoint)
 {

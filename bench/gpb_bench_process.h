@@ -40,6 +40,10 @@ void gpb_bench_process_node (gpb_bench_process_t *self, const char *const *setti
 uint64_t gpb_bench_process_memory (const gpb_bench_process_t *self);
 uint64_t gpb_bench_process_descriptors (const gpb_bench_process_t *self);
 
+//  Its children, such as a node's devices with isolation = process; how many it has, of which the
+//  first `most` are in children. As they are found: one may have ended since.
+size_t gpb_bench_process_children (const gpb_bench_process_t *self, pid_t *children, size_t most);
+
 //  The address of a tcp endpoint, for a raw socket: connected, or -1.
 int gpb_bench_raw_connect (const char *endpoint);
 

@@ -2,10 +2,12 @@
 //
 //  Starts a node (the gpb_actor program, over tcp on the loopback interface) and keeps CLIENTS
 //  client processes busy with it (gpb_bench_soak_client.h says what they do). Clients come and go;
-//  some are killed by SIGKILL in the middle of it. Every second the node's memory and open
-//  descriptors are sampled. At the end all clients leave, and the node must be as it was: nothing
-//  rented, queued, in flight or reserved, no connection but ours, descriptors back to what they
-//  were.
+//  some are killed by SIGKILL in the middle of it. Every tenth is hostile instead
+//  (gpb_bench_hostile_client.h), and about every 15 s a device's process is killed; --hostile 0 and
+//  --crashes 0 do without. Every second the memory and open descriptors of the node's own process
+//  are sampled. At the end all clients leave, and the node must be as it was: its devices ready,
+//  nothing rented, queued, in flight or reserved, no connection but ours, descriptors back to what
+//  they were.
 //
 //  Memory is flat where the median of the last quarter is over that of the second one by no more
 //  than 5 % or 16 MiB, whichever is more (malloc's arenas fill for a while: a leak of 30 KiB a
@@ -17,6 +19,7 @@
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_alloc.h"
+#include "gpb_bench_hostile_client.h"
 #include "gpb_bench_process.h"
 #include "gpb_bench_soak_client.h"
 #include "gpb_clock.h"
@@ -37,24 +40,31 @@
 #define CLIENT_END_S 60    //  for the last clients to have their answers
 #define MEMORY_SHARE 0.05
 #define MEMORY_SIZE ((double) (16 << 20))
+#define HOSTILE_ONE_IN 10    //  clients
+#define CRASHES_S 15         //  from one lost device to the next, on average
+#define CHILDREN_MAX 64      //  of the node: as many devices as it may have
 #define HIDDEN "--client"    //  the option of a client's process
+#define HIDDEN_HOSTILE "--be-hostile"
 
 typedef struct {
     gpb_bench_process_t process;
     uint64_t kill_ns;    //  when it is killed; 0: it leaves by itself
+    bool is_hostile;     //  it has nothing to report
 } client_t;
 
 typedef struct {
     gpb_bench_t bench;
     uint64_t seconds, seed, random;
+    uint64_t hostile_one_in, crashes_s;    //  0: none
+    uint64_t next_crash_ns, crashes;
     char endpoint [256];
     gpb_bench_process_t node;
     gpb_client_t *client;    //  ours, which asks for the node's figures
     client_t clients [CLIENTS];
     uint64_t next_seed;
     gpb_bench_soak_report_t total;
-    uint64_t came, left, killed, broken;    //  clients; broken: ended without a report, or wrongly
-    double *memory, *descriptors;           //  a sample each second
+    uint64_t came, left, killed, hostile, broken;    //  clients; broken: they ended wrongly
+    double *memory, *descriptors;                    //  a sample each second
     size_t samples;
     uint64_t descriptors_before;
     gpb_table_t *table;
@@ -72,16 +82,31 @@ s_random (self_t *self, uint64_t below)
 //  ---------------------------------------------------------------------------------------------------------
 //  Clients
 
+enum { COUNTS = sizeof (gpb_bench_soak_report_t) / sizeof (uint64_t) };
+
+//  What a report counts, in the order in which a client's process prints it.
+static void
+s_counts (gpb_bench_soak_report_t *report, uint64_t *counts [COUNTS])
+{
+    uint64_t *all [COUNTS] = { &report->sent,      &report->answered, &report->ok,
+                               &report->cancelled, &report->late,     &report->unavailable,
+                               &report->gone,      &report->refused,  &report->wrong,
+                               &report->twice,     &report->lost };
+    memcpy (counts, all, sizeof all);
+}
+
 static int
 s_be_client (char **arguments)
 {
     gpb_bench_soak_report_t report;
     gpb_bench_soak_client (arguments [0], strtoull (arguments [1], NULL, 10),
-                           strtoull (arguments [2], NULL, 10) * GPB_NS_PER_MS, &report);
-    printf ("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-            " %" PRIu64 " %" PRIu64 "\n",
-            report.sent, report.answered, report.ok, report.cancelled, report.late, report.refused,
-            report.wrong, report.twice, report.lost);
+                           strtoull (arguments [2], NULL, 10) * GPB_NS_PER_MS,
+                           streq (arguments [3], "1"), &report);
+    uint64_t *counts [COUNTS];
+    s_counts (&report, counts);
+    for (size_t index = 0; index < COUNTS; index++)
+        printf ("%" PRIu64 " ", *counts [index]);
+    puts ("");
     return 0;
 }
 
@@ -91,10 +116,27 @@ s_start_client (self_t *self, client_t *client, uint64_t life_ms, uint64_t kill_
     char seed [32], life [32];
     snprintf (seed, sizeof seed, "%" PRIu64, self->next_seed++);
     snprintf (life, sizeof life, "%" PRIu64, life_ms);
-    const char *const arguments [] = { NULL, HIDDEN, self->endpoint, seed, life, NULL };
+    const char *const arguments [] = { NULL, HIDDEN, self->endpoint,
+                                       seed, life,   self->crashes_s ? "1" : "0",
+                                       NULL };
     gpb_bench_process_start (&client->process, arguments);
     client->kill_ns = kill_ns;
+    client->is_hostile = false;
     self->came++;
+}
+
+//  It goes on until it is killed.
+static void
+s_start_hostile (self_t *self, client_t *client, uint64_t life_ms, uint64_t kill_ns)
+{
+    const char *name = gpb_bench_hostile_clients [s_random (self, GPB_BENCH_HOSTILE_CLIENTS)];
+    char life [32];
+    snprintf (life, sizeof life, "%" PRIu64, 2 * life_ms);
+    const char *const arguments [] = { NULL, HIDDEN_HOSTILE, self->endpoint, name, life, NULL };
+    gpb_bench_process_start (&client->process, arguments);
+    client->kill_ns = kill_ns;
+    client->is_hostile = true;
+    self->hostile++;
 }
 
 //  Adds the report to the total; false where there is none.
@@ -102,22 +144,20 @@ static bool
 s_read_report (self_t *self, client_t *client)
 {
     char line [512];
-    uint64_t values [9];
+    uint64_t values [COUNTS];
     if (!gpb_bench_process_line (&client->process, line, sizeof line))
         return false;
     const char *at = line;
-    for (size_t index = 0; index < 9; index++) {
+    for (size_t index = 0; index < COUNTS; index++) {
         char *end;
         values [index] = strtoull (at, &end, 10);
         if (end == at)
             return false;
         at = end;
     }
-    gpb_bench_soak_report_t *total = &self->total;
-    uint64_t *sums [] = { &total->sent,      &total->answered, &total->ok,
-                          &total->cancelled, &total->late,     &total->refused,
-                          &total->wrong,     &total->twice,    &total->lost };
-    for (size_t index = 0; index < 9; index++)
+    uint64_t *sums [COUNTS];
+    s_counts (&self->total, sums);
+    for (size_t index = 0; index < COUNTS; index++)
         *sums [index] += values [index];
     return true;
 }
@@ -130,9 +170,11 @@ s_look_after (self_t *self, client_t *client, uint64_t now_ns)
         return;
     if (client->kill_ns && client->kill_ns <= now_ns) {
         gpb_bench_process_end (&client->process, SIGKILL);
-        self->killed++;
+        self->killed += !client->is_hostile;
         return;
     }
+    if (client->is_hostile)
+        return;
     struct pollfd readable = { .fd = fileno (client->process.output), .events = POLLIN };
     if (poll (&readable, 1, 0) < 1)
         return;
@@ -169,6 +211,21 @@ s_warm (self_t *self)
     self->descriptors_before = gpb_bench_process_descriptors (&self->node);
 }
 
+//  Kills the process of one of the node's devices, and says when the next one is to be killed.
+static void
+s_crash (self_t *self, uint64_t now_ns)
+{
+    pid_t children [CHILDREN_MAX];
+    size_t count = gpb_bench_process_children (&self->node, children, CHILDREN_MAX);
+    bool is_first = self->next_crash_ns == 0;
+    self->next_crash_ns = now_ns + s_random (self, 2 * self->crashes_s * 1000) * GPB_NS_PER_MS;
+    if (count == 0 || is_first)
+        return;
+    size_t known = count < CHILDREN_MAX ? count : CHILDREN_MAX;
+    if (kill (children [s_random (self, known)], SIGKILL) == 0)
+        self->crashes++;
+}
+
 static void
 s_soak (self_t *self)
 {
@@ -185,11 +242,17 @@ s_soak (self_t *self)
             uint64_t left_ms = (end_ns - now_ns) / GPB_NS_PER_MS;
             if (life_ms > left_ms)
                 life_ms = left_ms;
+            if (self->hostile_one_in && s_random (self, self->hostile_one_in) == 0) {
+                s_start_hostile (self, client, life_ms, now_ns + life_ms * GPB_NS_PER_MS);
+                continue;
+            }
             uint64_t kill_ns = s_random (self, KILLED_ONE_IN) == 0
                                    ? now_ns + s_random (self, life_ms + 1) * GPB_NS_PER_MS
                                    : 0;
             s_start_client (self, client, life_ms, kill_ns);
         }
+        if (self->crashes_s && now_ns >= self->next_crash_ns)
+            s_crash (self, now_ns);
         if (now_ns >= next_sample_ns && self->samples < self->seconds) {
             self->memory [self->samples] = (double) gpb_bench_process_memory (&self->node);
             self->descriptors [self->samples++] =
@@ -255,7 +318,8 @@ s_add_none (self_t *self, const char *what, uint64_t figure)
 
 //  What the node still has of its clients.
 typedef struct {
-    uint64_t connections, queued, in_flight, rented, rented_size, reservations, descriptors;
+    uint64_t connections, queued, in_flight, rented, rented_size, reservations, descriptors,
+        not_ready;
 } left_t;
 
 static left_t
@@ -271,6 +335,8 @@ s_left (self_t *self)
         left.rented_size += stats->pools [pool]->in_use;
         left.reservations += stats->pools [pool]->reservations;
     }
+    for (size_t device = 0; device < stats->n_devices; device++)
+        left.not_ready += stats->devices [device]->state != GPB__V1__DEVICE_STATE__READY;
     gpb_reply_destroy (&reply);
     uint64_t descriptors = gpb_bench_process_descriptors (&self->node);
     left.descriptors =
@@ -296,6 +362,7 @@ s_add_left (self_t *self)
     s_add_none (self, "bytes rented", left.rented_size);
     s_add_none (self, "reservations", left.reservations);
     s_add_none (self, "descriptors more than before", left.descriptors);
+    s_add_none (self, "devices not ready", left.not_ready);
 }
 
 //  The medians of the second quarter and of the last one.
@@ -331,14 +398,21 @@ s_add_memory (self_t *self)
 int
 main (int argc, char **argv)
 {
-    if (argc == 5 && streq (argv [1], HIDDEN))
+    if (argc == 6 && streq (argv [1], HIDDEN))
         return s_be_client (argv + 2);
+    if (argc == 5 && streq (argv [1], HIDDEN_HOSTILE)) {
+        gpb_bench_hostile_client (argv [3], argv [2],
+                                  strtoull (argv [4], NULL, 10) * GPB_NS_PER_MS);
+        _exit (0);    //  what is unsent is nobody's
+    }
     static self_t self;
     self.seconds = SECONDS;
     self.seed = (uint64_t) time (NULL);
     const gpb_bench_number_t numbers [] = { { "seconds", &self.seconds, false },
                                             { "seed", &self.seed, false },
-                                            { .name = NULL } };
+                                            { "hostile", &self.hostile_one_in, false },
+                                            { "crashes", &self.crashes_s, false },
+                                            { NULL, NULL, false } };
     gpb_bench_begin_with (&self.bench, argc, argv, numbers);
     self.random = self.next_seed = self.seed;
     self.memory = gpb_alloc (self.seconds + 1, sizeof *self.memory);
@@ -349,7 +423,7 @@ main (int argc, char **argv)
         gpb_bench_fail ("no memory for the samples");
     fprintf (stderr, "soak: %" PRIu64 " s, --seed %" PRIu64 "\n", self.seconds, self.seed);
 
-    const char *const settings [] = { NULL };
+    const char *const settings [] = { self.crashes_s ? "isolation=process" : NULL, NULL };
     gpb_bench_process_node (&self.node, settings, self.endpoint, sizeof self.endpoint);
     self.client = gpb_bench_client (self.endpoint);
     gpb_bench_device (&self.bench, self.client);
@@ -360,6 +434,8 @@ main (int argc, char **argv)
     s_add_count (&self, "seed", self.seed);
     s_add_count (&self, "clients", self.came);
     s_add_count (&self, "clients killed", self.killed);
+    s_add_count (&self, "hostile clients", self.hostile);
+    s_add_count (&self, "devices killed", self.crashes);
     s_add_none (&self, "clients that ended wrongly", self.broken);
     s_add_count (&self, "requests sent by those that left", self.total.sent);
     s_add (&self, "answers to them", (double) self.total.answered, (double) self.total.sent,
@@ -367,6 +443,8 @@ main (int argc, char **argv)
     s_add_count (&self, "answered OK", self.total.ok);
     s_add_count (&self, "answered CANCELLED", self.total.cancelled);
     s_add_count (&self, "answered DEADLINE_EXCEEDED", self.total.late);
+    s_add_count (&self, "answered UNAVAILABLE", self.total.unavailable);
+    s_add_count (&self, "answered DATA_LOSS", self.total.gone);
     s_add_none (&self, "answered as they may not be", self.total.refused);
     s_add_none (&self, "wrong results", self.total.wrong);
     s_add_none (&self, "answers nobody waited for", self.total.twice);

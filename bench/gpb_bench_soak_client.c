@@ -54,7 +54,7 @@ typedef struct {
     size_t count, from, other;    //  elements, and where its inputs begin in the base
     size_t width, height;
     unsigned rental;    //  its number
-    bool may_be_late, may_be_cancelled;
+    bool may_be_late, may_be_cancelled, is_idempotent;
     uint64_t lost_ns;    //  from then on it is lost
 } flight_t;
 
@@ -76,6 +76,7 @@ typedef struct {
     rental_t rentals [RENTALS];
     gpb_bench_soak_report_t *report;
     unsigned complaints;
+    bool loses_devices;
 } self_t;
 
 enum { FLIGHTS = WINDOW + 4 * RENTALS + 2 };
@@ -154,6 +155,9 @@ s_send_request (self_t *self, flight_t *flight, gpb_request_t *request)
         timeout_ms = 1 + (uint32_t) s_random (self, SHORT_TIMEOUT_MS);
         flight->may_be_late = true;
     }
+    flight->is_idempotent = flight->kind < EXECUTES && s_random (self, 2);
+    if (request && flight->is_idempotent)
+        gpb_request_set_idempotent (request);
     gpb_error_t error = { GPB_OK, "" };
     if (!request || gpb_request_pack (request, flight->id, timeout_ms, &message, &error) != GPB_OK)
         gpb_bench_fail ("the soak's client cannot pack a request: %s", error.text);
@@ -398,8 +402,13 @@ s_check_result (const flight_t *flight, const Gpb__V1__Reply *reply, gpb_message
 //  Answers
 
 static bool
-s_is_allowed (const flight_t *flight, gpb_status_t status)
+s_is_allowed (const self_t *self, const flight_t *flight, gpb_status_t status)
 {
+    bool has_handle = flight->kind >= WRITE && flight->kind != RESERVE;
+    if (status == GPB_UNAVAILABLE)
+        return self->loses_devices && !flight->is_idempotent;
+    if (status == GPB_DATA_LOSS)
+        return self->loses_devices && has_handle;
     if (status == GPB_DEADLINE_EXCEEDED)
         return flight->may_be_late;
     if (status == GPB_CANCELLED)
@@ -442,7 +451,9 @@ s_answered (self_t *self, flight_t *place, const Gpb__V1__Reply *reply, gpb_mess
     report->ok += status == GPB_OK;
     report->cancelled += status == GPB_CANCELLED;
     report->late += status == GPB_DEADLINE_EXCEEDED;
-    if (status != GPB_OK && !s_is_allowed (&flight, status)) {
+    report->unavailable += status == GPB_UNAVAILABLE;
+    report->gone += status == GPB_DATA_LOSS;
+    if (status != GPB_OK && !s_is_allowed (self, &flight, status)) {
         report->refused++;
         s_complain (self, &flight, gpb_status_name (status), reply->message);
     }
@@ -515,13 +526,15 @@ s_send_something (self_t *self)
 
 void
 gpb_bench_soak_client (const char *endpoint, uint64_t seed, uint64_t duration_ns,
-                       gpb_bench_soak_report_t *report)
+                       bool loses_devices, gpb_bench_soak_report_t *report)
 {
     for (size_t index = 0; index < BASE_COUNT; index++) {
         s_base [index] = (float) (index * 7 % 1000);
         s_bytes [index] = (unsigned char) (index * 2654435761U >> 13);
     }
-    self_t self = { .random = seed * 0x9E3779B97F4A7C15ULL | 1, .report = report };
+    self_t self = { .random = seed * 0x9E3779B97F4A7C15ULL | 1,
+                    .loses_devices = loses_devices,
+                    .report = report };
     memset (report, 0, sizeof *report);
     self.codec = gpb_codec_new (NULL);
     self.socket = gpb_bench_dealer (endpoint);

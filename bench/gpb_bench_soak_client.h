@@ -17,6 +17,7 @@
 typedef struct {
     uint64_t sent, answered;
     uint64_t ok, cancelled, late;    //  of the answered; late: DEADLINE_EXCEEDED, where it may be
+    uint64_t unavailable, gone;      //  where devices are lost; gone: DATA_LOSS
     uint64_t refused;                //  of the answered: statuses that its history does not allow
     uint64_t wrong;                  //  of the OK: results that are not so
     uint64_t twice;                  //  answers to what was answered, or was never asked
@@ -24,7 +25,8 @@ typedef struct {
 } gpb_bench_soak_report_t;
 
 //  For so long; then it waits for what is in flight, and leaves, with or without a goodbye.
+//  loses_devices: whether the node's devices are lost at times.
 void gpb_bench_soak_client (const char *endpoint, uint64_t seed, uint64_t duration_ns,
-                            gpb_bench_soak_report_t *report);
+                            bool loses_devices, gpb_bench_soak_report_t *report);
 
 #endif
