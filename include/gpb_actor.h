@@ -22,6 +22,10 @@
 //      $TERM               from zactor_destroy: refuses new requests as UNAVAILABLE, waits at most
 //                          `drain_ms` for what is accepted, answers what is then left UNAVAILABLE.
 //
+//  With `isolation = process` each device's actors run in a process of their own, which the node
+//  starts, watches and ends; it waits for these processes and no others. An application that
+//  waits for every child of its own may take their exit status, and with it the reason of a crash.
+//
 //  Composed, it installs no signal handler, changes no global of zsys, sets no environment
 //  variable, and never ends the process. Log lines go through zsys as the application has set it
 //  up.

@@ -93,7 +93,7 @@ s_spawn (pid_t *pid_p, const char *path, const char *const *arguments, const int
 {
     //  posix_spawn takes pointers to what it could change, and does not.
     char *words [ARGUMENTS_MAX + 2] = { GPB_CHILD_PROGRAM };
-    for (size_t index = 0; arguments [index] && index < ARGUMENTS_MAX; index++)
+    for (size_t index = 0; index < ARGUMENTS_MAX && arguments [index]; index++)
         memcpy (&words [index + 1], &arguments [index], sizeof words [0]);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;

@@ -32,7 +32,7 @@
 //  each. A process that was up has crashed in a kernel, and its device is to be back within a
 //  second; one that was not will hardly open its device the next time either.
 #define PAUSE_MS 50
-#define PAUSE_UP_MAX_MS 400
+#define PAUSE_UP_MAX_MS 200
 #define PAUSE_DOWN_MAX_MS 5000
 #define QUIET_NS (10 * GPB_NS_PER_S)
 #define FAILED_STARTS_MAX 3    //  in a row: then requests wait no longer for the device

@@ -397,7 +397,7 @@ START_TEST (test_handles_of_a_lost_device_say_that_they_are_lost)
     //  Nothing is counted as rented or reserved any more, and all of the memory can be had.
     gpb_test_wait_figure (client, gpb_test_rented, 0);
     gpb_test_wait_figure (client, gpb_test_available, FAKE_MEMORY);
-    handle = gpb_test_rent (client, FAKE_MEMORY, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE, -1);
+    gpb_test_rent (client, FAKE_MEMORY, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE, -1);
     gpb_client_destroy (&client);
     gpb_client_destroy (&other);
     s_stop ();
