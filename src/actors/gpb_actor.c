@@ -19,6 +19,7 @@
 #include "gpb_log.h"
 #include "gpb_placement.h"
 #include "gpb_service.h"
+#include "gpb_signals.h"
 #include "gpb_unique.h"
 
 #include <inttypes.h>
@@ -139,6 +140,7 @@ s_command (void *actor, char **words, size_t count, gpb_error_t *error)
 void
 gpb_actor (zsock_t *pipe, void *config)
 {
+    gpb_signals_block ();
     self_t self = { .config = config ? gpb_config_dup (config) : gpb_config_new () };
     zsock_signal (pipe, 0);
     gpb_error_t no_memory = { GPB_RESOURCE_EXHAUSTED, "no memory for a node" };

@@ -23,6 +23,7 @@
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
 #include "gpb_log.h"
+#include "gpb_signals.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -344,6 +345,7 @@ s_stop (gpb_device_t *self)
 void
 gpb_device (zsock_t *pipe, void *args_p)
 {
+    gpb_signals_block ();
     const gpb_device_args_t *args = args_p;
     unsigned index = args->index;
     gpb_device_t self = { .pipe = pipe };
