@@ -101,7 +101,7 @@ s_check_lines (const char *text, const char *file, gpb_error_t *error)
     while (*at) {
         const unsigned char *start = at + strspn ((const char *) at, " \t\r\f\v");
         if (strncmp ((const char *) start, "@include", 8) == 0)
-            return s_refuse (&scan, "@include is not read: no file includes another");
+            return s_refuse (&scan, "a kernel's definition includes no other file");
         for (; *at && *at != '\n';) {
             size_t size = s_sequence (at);
             if (size == 0)
