@@ -1,8 +1,8 @@
 //  gpb_signals - an actor's thread takes none of the application's signals
 //
-//  A signal whose handler runs on an actor's thread interrupts whatever it waits for, and CZMQ takes
-//  an interrupted wait for the end: a node that is composed into an application with a timer or
-//  with children would stop of its own. libzmq does the same for its threads.
+//  A signal whose handler runs on an actor's thread interrupts whatever it waits for, and CZMQ
+//  takes an interrupted wait for the end: a node that is composed into an application with a timer
+//  or with children would stop of its own. libzmq does the same for its threads.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
