@@ -408,6 +408,8 @@ main (int argc, char **argv)
     static self_t self;
     self.seconds = SECONDS;
     self.seed = (uint64_t) time (NULL);
+    self.hostile_one_in = HOSTILE_ONE_IN;
+    self.crashes_s = CRASHES_S;
     const gpb_bench_number_t numbers [] = { { "seconds", &self.seconds, false },
                                             { "seed", &self.seed, false },
                                             { "hostile", &self.hostile_one_in, false },

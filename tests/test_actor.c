@@ -5,9 +5,15 @@
 #include "gpb_actor.h"
 #include "gpb_alloc.h"
 #include "gpb_service.h"
+#include "gpb_test_node.h"
 #include "gpb_test_peer.h"
 
+#include <dirent.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static gpb_error_t error;
 static gpb_config_t *s_config;
@@ -124,7 +130,48 @@ START_TEST (test_a_node_that_gets_no_memory_says_so)
 }
 END_TEST
 
+static void
+s_ignore (int number)
+{
+    (void) number;
+}
+
+//  A signal of a process may be handled on any thread that takes it: here on each one but ours.
+static void
+s_signal_all (int number)
+{
+    DIR *tasks = opendir ("/proc/self/task");
+    ck_assert_ptr_nonnull (tasks);
+    const struct dirent *entry;
+    while ((entry = readdir (tasks))) {
+        pid_t thread = (pid_t) strtol (entry->d_name, NULL, 10);
+        if (thread && thread != (pid_t) syscall (SYS_gettid))
+            syscall (SYS_tgkill, getpid (), thread, number);
+    }
+    closedir (tasks);
+}
+
+START_TEST (test_an_applications_signals_stop_no_node)
+{
+    struct sigaction action = { .sa_handler = s_ignore };    //  without SA_RESTART
+    sigaction (SIGALRM, &action, NULL);
+    gpb_test_use_fake (1, (uint64_t) 64 << 20);
+    gpb_test_node_t node;
+    gpb_test_node_compose (&node, "inproc://signals", "backends", "fake");
+    gpb_client_t *client = gpb_test_client (&node);
+    for (unsigned round = 0; round < 20; round++) {
+        s_signal_all (SIGALRM);
+        uint64_t handle = gpb_test_rent (client, 1000, GPB_RENT_DEVICE, GPB_RENT_READ_WRITE, -1);
+        gpb_reply_t *reply = gpb_test_call_ok (client, gpb_request_release (handle));
+        gpb_reply_destroy (&reply);
+        ck_assert_ok (gpb_pipe_ask (node.actor, (const char *[]){ "START", NULL }, &error));
+    }
+    gpb_client_destroy (&client);
+    gpb_test_node_stop (&node);
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_actor", 60, test_a_node_without_devices_serves_and_says_why,
                test_a_node_binds_where_it_can_and_says_where_it_cannot,
                test_configuration_comes_before_the_start, test_a_command_that_is_none_is_answered,
-               test_a_node_that_gets_no_memory_says_so)
+               test_a_node_that_gets_no_memory_says_so, test_an_applications_signals_stop_no_node)

@@ -22,6 +22,7 @@
 #include "gpb_log.h"
 #include "gpb_placement.h"
 #include "gpb_service.h"
+#include "gpb_signals.h"
 #include "gpb_supervisor.h"
 #include "gpb_unique.h"
 
@@ -157,6 +158,7 @@ s_command (void *actor, char **words, size_t count, gpb_error_t *error)
 void
 gpb_actor (zsock_t *pipe, void *config)
 {
+    gpb_signals_block ();
     self_t self = { .config = config ? gpb_config_dup (config) : gpb_config_new () };
     zsock_signal (pipe, 0);
     gpb_error_t no_memory = { GPB_RESOURCE_EXHAUSTED, "no memory for a node" };

@@ -23,6 +23,7 @@
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
 #include "gpb_log.h"
+#include "gpb_signals.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -344,6 +345,7 @@ s_stop (gpb_device_t *self)
 void
 gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier)
 {
+    gpb_signals_block ();
     unsigned index = args->index;
     gpb_device_t self = { .pipe = pipe };
     self.config = args->config ? gpb_config_dup (args->config) : gpb_config_new ();

@@ -24,6 +24,7 @@
 #include "gpb_clock.h"
 #include "gpb_hop.h"
 #include "gpb_log.h"
+#include "gpb_signals.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -332,6 +333,7 @@ s_round (gpb_pool_t *self)
 void
 gpb_pool (zsock_t *pipe, void *args)
 {
+    gpb_signals_block ();
     gpb_pool_t self = { .pipe = pipe };
     unsigned index = ((const gpb_pool_args_t *) args)->index;
     s_start (&self, args);

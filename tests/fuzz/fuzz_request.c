@@ -12,12 +12,13 @@
 
 #include "gpb_codec.h"
 #include "gpb_fuzz.h"
+#include "gpb_signals.h"
 
 #define ENDPOINT_MAX 64
 #define HANDLES 4                //  three buffers and a reservation
 #define REQUESTS_A_CLIENT 128    //  then it says goodbye, and another one comes
 #define CLIENTS_A_NODE 32        //  the fake backend keeps a record of all it ever had
-#define PATIENCE_MS 30000
+#define PATIENCE_MS 20000        //  less than the time that a request has
 
 static zactor_t *s_node;
 static zsock_t *s_client;
@@ -67,6 +68,7 @@ s_start_node (void)
     s_set (config, "kernel_path", "/nowhere");
     s_set (config, "log_level", "error");
     s_set (config, "lease_ms", "3600000");
+    s_set (config, "default_timeout_ms", "600000");
     s_node = zactor_new (gpb_actor, config);
     gpb_config_destroy (&config);
     snprintf (s_endpoint, sizeof s_endpoint, "inproc://fuzz-request-%u", ++count);
@@ -94,12 +96,43 @@ s_send (const Gpb__V1__Request *request, const size_t *sizes, size_t count)
     gpb_fuzz_check (zmsg_send (&message, s_client) == 0, "a request is not sent");
 }
 
+//  What the node has to say of itself when an answer does not come.
+static void
+s_print_figures (void)
+{
+    zsock_t *other = zsock_new (ZMQ_DEALER);
+    zsock_set_linger (other, 0);
+    zsock_set_rcvtimeo (other, 5000);
+    zsock_connect (other, "%s", s_endpoint);
+    static const uint8_t request [] = { 8, 1, 16, 9, 0xDA, 1, 0 };    //  stats
+    zsock_send (other, "zb", request, sizeof request);
+    zmsg_t *message = zmsg_recv (other);
+    zframe_t *header = message ? zmsg_last (message) : NULL;
+    Gpb__V1__Reply *reply =
+        header ? gpb__v1__reply__unpack (NULL, zframe_size (header), zframe_data (header)) : NULL;
+    if (reply && reply->body_case == GPB__V1__REPLY__BODY_STATS)
+        fprintf (stderr, "the node: %llu in flight, %llu wait, %llu connections\n",
+                 (unsigned long long) reply->stats->in_flight,
+                 (unsigned long long) reply->stats->queue_depth,
+                 (unsigned long long) reply->stats->connections);
+    else
+        fprintf (stderr, "the node does not answer anybody\n");
+    for (size_t index = 0;
+         reply && reply->body_case == GPB__V1__REPLY__BODY_STATS && index < reply->stats->n_devices;
+         index++)
+        fprintf (stderr, "device %zu: state %d, %s\n", index,
+                 (int) reply->stats->devices [index]->state, reply->stats->devices [index]->reason);
+}
+
 //  The answer to this request; free it.
 static Gpb__V1__Reply *
 s_receive (uint64_t id)
 {
     zmq_pollitem_t item = { zsock_resolve (s_client), 0, ZMQ_POLLIN, 0 };
-    gpb_fuzz_check (zmq_poll (&item, 1, PATIENCE_MS) == 1, "no answer");
+    if (zmq_poll (&item, 1, PATIENCE_MS) != 1) {
+        s_print_figures ();
+        gpb_fuzz_check (false, "no answer");
+    }
     zmsg_t *message = zmsg_recv (s_client);
     zframe_t *delimiter = zmsg_pop (message), *header = zmsg_pop (message);
     gpb_fuzz_check (delimiter && zframe_size (delimiter) == 0 && header, "an answer's frames");
@@ -254,6 +287,8 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
         gpb_error_t error;
         s_codec = gpb_codec_new (&error);
         gpb_fuzz_check (s_codec != NULL, "no memory");
+        //  libFuzzer's timer would interrupt what waits here.
+        gpb_signals_block ();
         zsys_init ();
         zsys_handler_set (NULL);
         atexit (s_stop);

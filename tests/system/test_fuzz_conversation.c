@@ -484,7 +484,7 @@ START_TEST (test_good_clients_notice_nothing_of_spoiled_conversations)
         ck_assert_uint_gt (good [index].answers, conversations);
     }
     fprintf (stderr, "%u conversations, %llu answers to good clients\n", conversations,
-             (unsigned long long) (good [0].answers + good [1].answers));
+             (unsigned long long) good [0].answers + good [1].answers);
     ck_assert_uint_gt (conversations, 10);
     for (size_t index = 0; index < sizeof figures / sizeof figures [0]; index++)
         gpb_test_wait_figure (watcher, figures [index], baseline [index]);
