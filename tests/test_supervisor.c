@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ENDPOINT "inproc://supervised"
 #define PATIENCE_MS 30000
 
 static gpb_error_t error;
+static char s_endpoint [32];    //  another one each time: libzmq frees a name when it has the time
 static zactor_t *s_actor;
 static zsock_t *s_broker;
 static gpb_codec_t *s_codec;
@@ -37,11 +37,13 @@ s_open (const char *kernel_timeout_ms)
     gpb_device_args_t args = { .config = config, .index = 0 };
     s_actor = zactor_new (gpb_supervisor, &args);
     gpb_config_destroy (&config);
+    static unsigned number;
+    snprintf (s_endpoint, sizeof s_endpoint, "inproc://supervised-%u", ++number);
     gpb_status_t status =
-        gpb_pipe_ask (s_actor, (const char *[]){ "BIND", ENDPOINT, NULL }, &error);
+        gpb_pipe_ask (s_actor, (const char *[]){ "BIND", s_endpoint, NULL }, &error);
     s_broker = zsock_new (ZMQ_DEALER);
     zsock_set_linger (s_broker, 0);
-    ck_assert_int_eq (zsock_connect (s_broker, ENDPOINT), 0);
+    ck_assert_int_eq (zsock_connect (s_broker, "%s", s_endpoint), 0);
     s_codec = gpb_codec_new (&error);
     gpb_message_init (&s_message);
     return status;
@@ -136,7 +138,7 @@ s_expect_refused (uint32_t slot, uint64_t id, gpb_status_t status, const char *p
 START_TEST (test_what_a_broker_asks_is_answered_by_the_process)
 {
     ck_assert_ok (s_open ("30000"));
-    ck_assert_str_eq (error.text, ENDPOINT);
+    ck_assert_str_eq (error.text, s_endpoint);
     Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
     Gpb__V1__Stats stats = GPB__V1__STATS__INIT;
     request.body_case = GPB__V1__REQUEST__BODY_STATS;

@@ -286,7 +286,8 @@ s_pass_on (gpb_supervisor_t *self, gpb_message_t *message)
     s_send_to_broker (self, &hop, message);
 }
 
-static void
+//  False where there is no more.
+static bool
 s_recv_from_device (gpb_supervisor_t *self)
 {
     gpb_message_t message;
@@ -298,8 +299,10 @@ s_recv_from_device (gpb_supervisor_t *self)
             s_pass_on (self, &message);
     }
     gpb_message_clear (&message);
-    if (status != GPB_UNAVAILABLE && self->device)
+    const bool has_more = status != GPB_UNAVAILABLE && self->device;
+    if (has_more)
         gpb_poller_touch (&self->poller, GPB_SUPERVISOR_DEVICE);
+    return has_more;
 }
 
 //  READY, or a reason not to be, or the end.
@@ -318,7 +321,8 @@ s_recv_control (gpb_supervisor_t *self)
         }
     }
     else if (got < 0) {
-        s_recv_from_device (self);    //  what it has answered counts
+        while (s_recv_from_device (self))    //  what it has answered counts
+            continue;
         gpb_supervisor_end (self, "%s", "");
     }
 }
@@ -341,7 +345,7 @@ s_timeout_ms (const gpb_supervisor_t *self)
 {
     const uint64_t now_ns = gpb_clock_ns (), hang_ns = s_hang_ns (self);
     switch (self->state) {
-    case GPB_PROCESS_DOWN:
+    case GPB_PROCESS_DOWN: return self->is_wanted ? gpb_wait_ms (now_ns, self->until_ns) : -1;
     case GPB_PROCESS_STARTING: return gpb_wait_ms (now_ns, self->until_ns);
     case GPB_PROCESS_ENDING: return REAP_MS;
     case GPB_PROCESS_UP: break;
@@ -356,7 +360,7 @@ s_check_time (gpb_supervisor_t *self)
     const uint64_t now_ns = gpb_clock_ns (), hang_ns = s_hang_ns (self);
     if (self->state == GPB_PROCESS_ENDING)
         gpb_supervisor_reap (self);
-    if (self->state == GPB_PROCESS_DOWN && now_ns >= self->until_ns && self->restarts)
+    if (self->state == GPB_PROCESS_DOWN && self->is_wanted && now_ns >= self->until_ns)
         gpb_supervisor_start (self);
     else if (self->state == GPB_PROCESS_STARTING && now_ns >= self->until_ns)
         gpb_supervisor_end (self, "it did not open its device in time");
@@ -413,7 +417,8 @@ s_command (void *actor, char **words, size_t count, gpb_error_t *error)
     while (self->state != GPB_PROCESS_UP && !self->restarts)
         s_round (self);
     gpb_poller_pause (&self->poller, GPB_SUPERVISOR_PIPE, false);
-    if (self->state == GPB_PROCESS_UP)
+    self->is_wanted = self->state == GPB_PROCESS_UP;
+    if (self->is_wanted)
         return gpb_error_set (error, GPB_OK, "%s", words [1]);
     return gpb_error_set (error, GPB_UNAVAILABLE, "%s", self->reason);
 }

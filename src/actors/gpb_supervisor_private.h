@@ -54,7 +54,7 @@ typedef struct {
     unsigned failed_starts;    //  in a row
     unsigned quick_losses;     //  in a row, without quiet between them
     bool is_told;              //  the process is lost, and all who wait for it know
-    bool is_stopping;          //  none is started any more
+    bool is_wanted;            //  one is started when the last is gone: the first was up
     bool has_said;             //  why is its own word
     char why [512];            //  it ended; "": its exit says
     char reason [640];         //  of the last loss
