@@ -25,6 +25,7 @@
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
 #include "gpb_hop.h"
+#include "gpb_monitor.h"
 
 #include <czmq.h>
 #include <stdatomic.h>
@@ -199,23 +200,9 @@ s_peer_insert (gpb_router_t *self, s_peer_t *peer)
 static void
 s_monitor_drain (gpb_router_t *self)
 {
-    while (true) {
-        zmq_msg_t frame;
-        zmq_msg_init (&frame);
-        if (zmq_msg_recv (&frame, self->monitor_zmq, ZMQ_DONTWAIT) < 0) {
-            zmq_msg_close (&frame);
-            return;
-        }
-        //  An event is a frame of 16 bits of event and 32 of value, then one with the address.
-        uint16_t event = 0;
-        int32_t value = -1;
-        if (zmq_msg_size (&frame) >= sizeof event + sizeof value) {
-            memcpy (&event, zmq_msg_data (&frame), sizeof event);
-            memcpy (&value, (uint8_t *) zmq_msg_data (&frame) + sizeof event, sizeof value);
-        }
-        while (zmq_msg_more (&frame) && zmq_msg_recv (&frame, self->monitor_zmq, 0) >= 0)
-            ;
-        zmq_msg_close (&frame);
+    uint16_t event;
+    int32_t value;
+    while (gpb_monitor_next (self->monitor_zmq, &event, &value)) {
         if (!s_fd_known (self, value))
             continue;
         if (event == ZMQ_EVENT_ACCEPTED) {
