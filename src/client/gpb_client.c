@@ -40,6 +40,7 @@
 #include "gpb_alloc.h"
 #include "gpb_client_internal.h"
 #include "gpb_clock.h"
+#include "gpb_monitor.h"
 #include "gpb_pending.h"
 
 #include <errno.h>
@@ -313,26 +314,6 @@ s_refused (gpb_client_t *self, const char *reason)
     }
 }
 
-//  An event of the monitor's: 16 bits of number and 32 of value, then the endpoint in a frame.
-static bool
-s_next_event (gpb_client_t *self, uint16_t *event, uint32_t *value)
-{
-    zmq_msg_t frame;
-    zmq_msg_init (&frame);
-    bool found = false;
-    if (zmq_msg_recv (&frame, self->monitor, ZMQ_DONTWAIT) >= (int) (sizeof *event + sizeof *value))
-    {
-        const uint8_t *data = zmq_msg_data (&frame);
-        memcpy (event, data, sizeof *event);
-        memcpy (value, data + sizeof *event, sizeof *value);
-        found = true;
-    }
-    while (zmq_msg_more (&frame) && zmq_msg_recv (&frame, self->monitor, ZMQ_DONTWAIT) >= 0)
-        continue;
-    zmq_msg_close (&frame);
-    return found;
-}
-
 static void
 s_watch (gpb_client_t *self)
 {
@@ -345,8 +326,8 @@ s_watch (gpb_client_t *self)
         return;
     }
     uint16_t event;
-    uint32_t value;
-    while (s_next_event (self, &event, &value)) {
+    int32_t value;
+    while (gpb_monitor_next (self->monitor, &event, &value)) {
         if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
             s_refused (self, "does not know this client's key");
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL

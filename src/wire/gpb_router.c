@@ -25,6 +25,7 @@
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
 #include "gpb_hop.h"
+#include "gpb_monitor.h"
 #include "gpb_unique.h"
 
 #include <czmq.h>
@@ -85,7 +86,7 @@ struct _gpb_router_t {
     size_t fds_count;
     bool holds_event;    //  event and its descriptor, read and not noted: there was no memory
     uint16_t event;
-    int event_fd;
+    int32_t event_fd;
     s_peer_t stranger;    //  stands for every peer for which there is no memory; never found
     s_debt_t stranger_debt;
     s_peer_t *first_ended, *last_ended;    //  not yet told to the owner
@@ -203,38 +204,14 @@ s_peer_insert (gpb_router_t *self, s_peer_t *peer)
     zhashx_insert (self->peers, peer, peer);
 }
 
-//  Reads the next event, where the last one was noted. False: there is none.
-static bool
-s_monitor_next (gpb_router_t *self)
-{
-    if (self->holds_event)
-        return true;
-    zmq_msg_t frame;
-    zmq_msg_init (&frame);
-    if (zmq_msg_recv (&frame, self->monitor_zmq, ZMQ_DONTWAIT) < 0) {
-        zmq_msg_close (&frame);
-        return false;
-    }
-    //  An event is a frame of 16 bits of event and 32 of value, then one with the address.
-    self->event = 0;
-    int32_t value = -1;
-    if (zmq_msg_size (&frame) >= sizeof self->event + sizeof value) {
-        memcpy (&self->event, zmq_msg_data (&frame), sizeof self->event);
-        memcpy (&value, (uint8_t *) zmq_msg_data (&frame) + sizeof self->event, sizeof value);
-    }
-    while (zmq_msg_more (&frame) && zmq_msg_recv (&frame, self->monitor_zmq, 0) >= 0)
-        ;
-    zmq_msg_close (&frame);
-    self->event_fd = value;
-    return true;
-}
-
 //  Reads all events that are there. False where memory ran out: the event is kept, since whoever it
 //  tells of would else not be known for as long as it is there, and the next call goes on with it.
 static bool
 s_monitor_drain (gpb_router_t *self)
 {
-    while (s_monitor_next (self)) {
+    while (self->holds_event
+           || gpb_monitor_next (self->monitor_zmq, &self->event, &self->event_fd))
+    {
         int fd = self->event_fd;
         bool is_known = s_fd_known (self, fd);
         self->holds_event = !is_known && fd >= 0 && fd < FD_MAX;
