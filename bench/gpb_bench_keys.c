@@ -41,20 +41,22 @@ gpb_bench_keys_remove (gpb_bench_keys_t *self)
 }
 
 zactor_t *
-gpb_bench_keys_node (const gpb_bench_keys_t *self)
+gpb_bench_keys_node (const gpb_bench_keys_t *self, gpb_config_t *config)
 {
-    if (!self->node)
-        return gpb_bench_node ();
-    char curve [64], allowed [64];
-    snprintf (curve, sizeof curve, "%s/node", self->folder);
-    snprintf (allowed, sizeof allowed, "%s/allowed", self->folder);
+    gpb_config_t *defaults = config ? NULL : gpb_config_new ();
+    if (defaults)
+        config = defaults;
+    char curve [64] = "", allowed [64] = "";
+    if (self->node) {
+        snprintf (curve, sizeof curve, "%s/node", self->folder);
+        snprintf (allowed, sizeof allowed, "%s/allowed", self->folder);
+    }
     gpb_error_t error = { GPB_OK, "" };
-    gpb_config_t *config = gpb_config_new ();
     if (!config || gpb_config_set (config, "curve", curve, &error) != GPB_OK
         || gpb_config_set (config, "allowed_keys", allowed, &error) != GPB_OK)
         gpb_bench_fail ("the node cannot be configured: %s", error.text);
     zactor_t *node = zactor_new (gpb_actor, config);
-    gpb_config_destroy (&config);
+    gpb_config_destroy (&defaults);
     if (!node)
         gpb_bench_fail ("the node does not start");
     return node;

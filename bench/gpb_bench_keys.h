@@ -19,9 +19,9 @@ typedef struct {
 void gpb_bench_keys_make (gpb_bench_keys_t *self);
 void gpb_bench_keys_remove (gpb_bench_keys_t *self);
 
-//  A node of its own that asks for them over tcp, and its clients: the library's, and a DEALER
-//  without high-water marks.
-zactor_t *gpb_bench_keys_node (const gpb_bench_keys_t *self);
+//  A node of its own that asks for them over tcp, with what else config says (changed; NULL: the
+//  defaults), and its clients: the library's, and a DEALER without high-water marks.
+zactor_t *gpb_bench_keys_node (const gpb_bench_keys_t *self, gpb_config_t *config);
 gpb_client_t *gpb_bench_keys_client (const gpb_bench_keys_t *self, const char *endpoint);
 zsock_t *gpb_bench_keys_dealer (const gpb_bench_keys_t *self, const char *endpoint);
 

@@ -261,7 +261,7 @@ main (int argc, char **argv)
     gpb_bench_keys_t keys = { .node = NULL };
     if (with_curve)
         gpb_bench_keys_make (&keys);
-    zactor_t *node = gpb_bench_keys_node (&keys);
+    zactor_t *node = gpb_bench_keys_node (&keys, NULL);
     for (size_t via = 0; via < GPB_BENCH_ENDPOINTS; via++) {
         self.endpoints [via] = gpb_bench_bind (node, binds [via]);
         self.clients [via] = gpb_bench_keys_client (&keys, self.endpoints [via]);
