@@ -209,8 +209,7 @@ s_peer_insert (gpb_router_t *self, s_peer_t *peer)
 static bool
 s_monitor_drain (gpb_router_t *self)
 {
-    while (self->holds_event
-           || gpb_monitor_next (self->monitor_zmq, &self->event, &self->event_fd))
+    while (self->holds_event || gpb_monitor_next (self->monitor_zmq, &self->event, &self->event_fd))
     {
         int fd = self->event_fd;
         bool is_known = s_fd_known (self, fd);
@@ -561,6 +560,7 @@ gpb_router_recv (gpb_router_t *self, gpb_message_t *message, gpb_connection_t **
             continue;
         }
         if (peer == &self->stranger) {
+            peer->is_remote = is_remote;    //  it is refused at once, before the next one comes
             *connection_p = &peer->connection;
             return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a connection");
         }
