@@ -567,6 +567,9 @@ START_TEST (test_what_a_broker_has_sent_is_answered_though_its_client_has_left)
         ck_assert_int_eq (s_raw_recv (broker, &echo, &id), GPB_OK);
         ck_assert (echo.slot == 3 || echo.slot == 4);
         answered [echo.slot - 3] = true;
+        //  What it took, for the broker's credits.
+        ck_assert_uint_eq (echo.flags, GPB_HOP_SERVED);
+        ck_assert (echo.served_ns > 0 && echo.served_ns < work.remaining_ns);
     }
     ck_assert (answered [0] && answered [1]);
     zsock_destroy (&broker);

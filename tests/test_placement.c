@@ -224,6 +224,32 @@ START_TEST (test_the_pace_is_measured_from_answers)
 }
 END_TEST
 
+//  A device that is far away, or handed too little at a time, is no slower for that.
+START_TEST (test_what_an_executor_says_that_it_took_is_its_pace)
+{
+    s_open (1);
+    for (unsigned number = 0; number < 200; number++) {
+        gpb_entry_t *entry = s_queue (number, ANY);
+        ck_assert_ptr_eq (s_next (), entry);
+        s_clock_ns += 3000000;
+        entry->served_ns = 50000;
+        gpb_placement_answered (s_placement, entry, true, s_clock_ns);
+    }
+    ck_assert_uint_ge (s_device (0)->service_ns, 49000);
+    ck_assert_uint_le (s_device (0)->service_ns, 51000);
+    //  It cannot have taken longer than it was there.
+    for (unsigned number = 0; number < 200; number++) {
+        gpb_entry_t *entry = s_queue (number, ANY);
+        ck_assert_ptr_eq (s_next (), entry);
+        s_clock_ns += 10000;
+        entry->served_ns = UINT64_MAX;
+        gpb_placement_answered (s_placement, entry, true, s_clock_ns);
+    }
+    ck_assert_uint_le (s_device (0)->service_ns, 11000);
+    s_close ();
+}
+END_TEST
+
 START_TEST (test_requests_that_overlap_on_a_device_make_its_pace_faster)
 {
     s_open (1);
@@ -538,21 +564,19 @@ START_TEST (test_a_device_that_is_back_gets_one_request_at_a_time)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_placement", 20, test_devices_are_looked_up_by_index,
-               test_a_device_that_does_not_fit_says_why,
-               test_the_reasons_of_many_devices_do_not_overflow,
-               test_without_devices_the_notice_says_why,
-               test_a_credit_covers_a_millisecond_between_2_and_64_requests,
-               test_the_pace_is_measured_from_answers,
-               test_requests_that_overlap_on_a_device_make_its_pace_faster,
-               test_the_idle_device_wins_over_the_busy_one_with_more_memory,
-               test_the_least_expected_wait_counts_what_is_in_flight,
-               test_what_is_bound_to_one_device_blocks_nobody,
-               test_first_come_is_first_served_across_queues,
-               test_what_leaves_its_queue_leaves_the_others_in_order,
-               test_each_bound_says_itself_the_depth_and_when_to_try_again,
-               test_what_one_device_alone_may_have_is_bounded_apart,
-               test_memory_on_its_way_to_a_device_is_not_promised_twice,
-               test_turns_are_of_device_time, test_what_gets_no_memory_is_refused,
-               test_requests_wait_for_a_device_that_comes_back,
-               test_a_device_that_is_back_gets_one_request_at_a_time)
+GPB_TEST_MAIN (
+    "gpb_placement", 20, test_devices_are_looked_up_by_index,
+    test_a_device_that_does_not_fit_says_why, test_the_reasons_of_many_devices_do_not_overflow,
+    test_without_devices_the_notice_says_why,
+    test_a_credit_covers_a_millisecond_between_2_and_64_requests,
+    test_the_pace_is_measured_from_answers, test_what_an_executor_says_that_it_took_is_its_pace,
+    test_requests_that_overlap_on_a_device_make_its_pace_faster,
+    test_the_idle_device_wins_over_the_busy_one_with_more_memory,
+    test_the_least_expected_wait_counts_what_is_in_flight,
+    test_what_is_bound_to_one_device_blocks_nobody, test_first_come_is_first_served_across_queues,
+    test_what_leaves_its_queue_leaves_the_others_in_order,
+    test_each_bound_says_itself_the_depth_and_when_to_try_again,
+    test_what_one_device_alone_may_have_is_bounded_apart,
+    test_memory_on_its_way_to_a_device_is_not_promised_twice, test_turns_are_of_device_time,
+    test_what_gets_no_memory_is_refused, test_requests_wait_for_a_device_that_comes_back,
+    test_a_device_that_is_back_gets_one_request_at_a_time)

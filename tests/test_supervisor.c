@@ -30,7 +30,9 @@ s_open (const char *kernel_timeout_ms)
     setenv ("GPB_FAKE_DEVICES", "1", 1);
     gpb_config_t *config = gpb_config_new ();
     ck_assert_ok (gpb_config_set (config, "backends", "fake", &error));
-    ck_assert_ok (gpb_config_set (config, "kernel_path", "/nowhere", &error));
+    char kernels [512];
+    snprintf (kernels, sizeof kernels, "%s/tests/kernels_fake", getenv ("GPB_SOURCE_DIR"));
+    ck_assert_ok (gpb_config_set (config, "kernel_path", kernels, &error));
     ck_assert_ok (gpb_config_set (config, "log_level", "error", &error));
     ck_assert_ok (gpb_config_set (config, "kernel_timeout_ms", kernel_timeout_ms, &error));
     ck_assert_ok (gpb_config_set (config, "drain_ms", "100", &error));
@@ -153,6 +155,31 @@ START_TEST (test_what_a_broker_asks_is_answered_by_the_process)
 }
 END_TEST
 
+//  As the device's own actor says it: the broker's credits go by that.
+START_TEST (test_the_broker_is_told_how_long_the_device_was_busy)
+{
+    ck_assert_ok (s_open ("30000"));
+    Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
+    Gpb__V1__Execute body = GPB__V1__EXECUTE__INIT;
+    Gpb__V1__Argument us = GPB__V1__ARGUMENT__INIT, *list [] = { &us };
+    us.value_case = GPB__V1__ARGUMENT__VALUE_I32;
+    us.i32 = 1;
+    body.kernel = (char *) "sleep";
+    body.arguments = list;
+    body.n_arguments = 1;
+    request.id = 5;
+    request.body_case = GPB__V1__REQUEST__BODY_EXECUTE;
+    request.execute = &body;
+    s_send ((gpb_hop_t){ .slot = 17, .generation = 4, .owner = 9 }, &request);
+    const Gpb__V1__Reply *reply = s_recv ();
+    ck_assert_msg (reply->status == GPB__V1__STATUS__OK, "%s", reply->message);
+    ck_assert_uint_eq (s_hop.slot, 17);
+    ck_assert_uint_eq (s_hop.flags, GPB_HOP_SERVED);
+    ck_assert (s_hop.served_ns > 0 && s_hop.served_ns < 60 * GPB_NS_PER_S);
+    s_close ();
+}
+END_TEST
+
 START_TEST (test_commands_that_are_none_are_refused)
 {
     ck_assert_ok (s_open ("30000"));
@@ -237,6 +264,7 @@ START_TEST (test_it_stops_with_a_process_that_does_not)
 END_TEST
 
 GPB_TEST_MAIN ("gpb_supervisor", 60, test_what_a_broker_asks_is_answered_by_the_process,
+               test_the_broker_is_told_how_long_the_device_was_busy,
                test_commands_that_are_none_are_refused, test_a_process_that_does_not_start_says_why,
                test_a_device_that_does_not_come_back_is_lost,
                test_a_process_that_says_nothing_is_ended,

@@ -205,6 +205,7 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
     //  What was answered early was not answered OK, whatever its kernel has come to.
     bool is_ok = is_reply && status == GPB_OK && !entry->answered;
     uint64_t now_ns = gpb_clock_ns ();
+    entry->served_ns = hop->flags & GPB_HOP_SERVED ? hop->served_ns : 0;
     gpb_placement_answered (self->placement, entry, is_ok, now_ns);
     if (is_reply && status != GPB_OK && s_try_elsewhere (self, entry, status, now_ns))
         return;

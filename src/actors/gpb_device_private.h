@@ -32,8 +32,9 @@ typedef struct {
 
     gpb_jobs_t *jobs;
     gpb_poller_t poller;
-    size_t stats_asked;    //  of these, requests for figures that wait for the pool
-    uint64_t stop_ns;      //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
+    uint64_t last_done_ns;    //  when the last job was done; 0: none yet
+    size_t stats_asked;       //  of these, requests for figures that wait for the pool
+    uint64_t stop_ns;    //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
 } gpb_device_t;
 
 //  The actor, gpb_device, with its messages going through carrier, which is borrowed for its life;

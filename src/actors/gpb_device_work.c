@@ -9,6 +9,7 @@
 #include "gpb_device_private.h"
 
 #include "gpb_clock.h"
+#include "gpb_hop.h"
 
 #include <inttypes.h>
 
@@ -278,9 +279,29 @@ s_job_reply (gpb_device_t *self, gpb_job_t *job)
     gpb_device_job_free (self, job);
 }
 
+//  Says to a broker how long the device was busy with a job: since it came, or since the one before
+//  it was done.
+static void
+s_say_served (gpb_device_t *self, gpb_job_t *job)
+{
+    uint64_t began_ns = self->last_done_ns, now_ns = gpb_clock_ns ();
+    if (job->received_ns > began_ns)
+        began_ns = job->received_ns;
+    self->last_done_ns = now_ns;
+    gpb_message_t *message = &job->message;
+    gpb_hop_t hop;
+    if (message->envelope_count == 0
+        || !gpb_hop_read (&message->envelope [message->envelope_count - 1], &hop))
+        return;
+    hop.flags |= GPB_HOP_SERVED;
+    hop.served_ns = now_ns > began_ns ? now_ns - began_ns : 1;
+    gpb_hop_write (&message->envelope [message->envelope_count - 1], &hop);
+}
+
 static void
 s_job_done (gpb_device_t *self, gpb_job_t *job)
 {
+    s_say_served (self, job);
     if (job->answered)
         gpb_device_job_free (self, job);
     else if (job->failure.status != GPB_OK) {

@@ -69,11 +69,12 @@ typedef struct gpb_entry {
     struct gpb_entry *bound_previous, *bound_next;    //  of its client's that name memory
 
     //  The placement's
-    uint64_t devices;     //  bit i: device i may have it
-    uint64_t memory;      //  bytes that it will take of its device, once it is handed over
-    unsigned device;      //  the one that has it
-    uint64_t sent_ns;     //  to its executor; 0: it waits in a queue
-    unsigned attempts;    //  times that it was handed over
+    uint64_t devices;      //  bit i: device i may have it
+    uint64_t memory;       //  bytes that it will take of its device, once it is handed over
+    unsigned device;       //  the one that has it
+    uint64_t sent_ns;      //  to its executor; 0: it waits in a queue
+    uint64_t served_ns;    //  as its executor says; 0: it does not
+    unsigned attempts;     //  times that it was handed over
 } gpb_entry_t;
 
 #endif

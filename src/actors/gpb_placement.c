@@ -406,6 +406,8 @@ gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is
     uint64_t began_ns =
         entry->sent_ns > device->last_answer_ns ? entry->sent_ns : device->last_answer_ns;
     uint64_t sample_ns = now_ns > began_ns ? now_ns - began_ns : 1;
+    if (entry->served_ns && entry->served_ns < now_ns - entry->sent_ns)
+        sample_ns = entry->served_ns;
     device->service_ns = s_smooth (device->service_ns, sample_ns);
     if (entry->tenant)
         entry->tenant->cost_ns = s_smooth (entry->tenant->cost_ns, sample_ns);

@@ -45,7 +45,8 @@ typedef struct {
     uint32_t in_flight;                  //  requests that it has
     uint64_t queue_depth, queue_size;    //  requests that wait and that it may get; their bytes
     uint64_t bound_depth, bound_size;    //  of these, those that it alone may get
-    uint64_t service_ns;    //  smoothed time between two answers while it is busy; 0: not known yet
+    uint64_t service_ns;    //  smoothed time that it is busy with one request, by its own word or
+                            //  else from answer to answer; 0: not known yet
     uint64_t last_answer_ns;
     uint64_t processed, failed;
     gpb_histogram_t latency;    //  from receiving a request to its answer

@@ -274,7 +274,11 @@ s_pass_on (gpb_supervisor_t *self, gpb_message_t *message)
         flight = gpb_flights_at (self->flights, ours.slot, ours.generation);
     if (!flight)
         return;
-    const gpb_hop_t hop = flight->hop;
+    gpb_hop_t hop = flight->hop;
+    if (ours.flags & GPB_HOP_SERVED) {
+        hop.flags |= GPB_HOP_SERVED;
+        hop.served_ns = ours.served_ns;
+    }
     const bool is_own = gpb_executors_is_own (&hop);
     if (!is_own && s_check_answer (self, flight, &message->header))
         return;

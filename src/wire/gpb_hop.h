@@ -2,7 +2,9 @@
 //
 //  Toward an executor a broker sends one frame, the empty one, and the client's header and payloads
 //  as they came. The executor echoes the frame, as it does any envelope, and reads from it what
-//  concerns it: whose request this is, and how much of its time is left. It never leaves the
+//  concerns it: whose request this is, and how much of its time is left. It may say in it how long
+//  it was busy with the request: what the broker sees has the way there and back in it, and that of
+//  an executor that is handed too little says nothing about how fast it is. It never leaves the
 //  machine, so its words are the host's. A client that forges one to a device that it reaches
 //  directly changes nothing but its own request, since owners are counted by connection first.
 //
@@ -20,6 +22,7 @@
 
 #define GPB_HOP_INPROC 1    //  the client is in the broker's process
 #define GPB_HOP_TRIM 2    //  of a pool's device, with stats: first, free memory goes to the driver
+#define GPB_HOP_SERVED 4    //  in an answer: it says served_ns
 
 typedef struct {
     uint32_t magic;
@@ -28,7 +31,10 @@ typedef struct {
     uint32_t slot;          //  in the sender's book
     uint32_t generation;    //  of that slot: a late reply to an earlier use of it is known by this
     uint64_t owner;    //  the client's connection, as the sender numbers it; 0: the sender itself
-    uint64_t remaining_ns;    //  until the request's deadline, when this was sent
+    union {
+        uint64_t remaining_ns;    //  until the request's deadline, when this was sent
+        uint64_t served_ns;       //  in an answer: how long the executor was busy with it
+    };
 } gpb_hop_t;
 
 //  Fills an initialised frame.
