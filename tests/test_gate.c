@@ -338,6 +338,18 @@ START_TEST (test_ipc_and_inproc_come_in_without_a_key)
         heard [s_hear ()->is_inproc]++;
     ck_assert_int_eq (heard [0], 100);
     ck_assert_int_eq (heard [1], 100);
+    //  One that was silent for long is heard soon, though the other goes on.
+    for (int count = 0; count < 200; count++)
+        zsock_send (dealer, "zs", "a");
+    for (int count = 0; count < 50; count++)
+        ck_assert (!s_hear ()->is_inproc);
+    zsock_send (inner, "zs", "b");
+    int others = 0;
+    while (!s_hear ()->is_inproc)
+        others++;
+    ck_assert_int_le (others, 32);
+    for (; others < 150; others++)
+        ck_assert (!s_hear ()->is_inproc);
     zsock_destroy (&inner);
     zsock_destroy (&dealer);
 

@@ -34,6 +34,7 @@
 
 #define COUNTED_FRAME_SIZE 4096    //  smaller frames are bounded by the high-water mark alone
 #define HEARTBEATS_MISSED 3
+#define LOOK_EVERY 32       //  messages of one socket, at the other one that was empty
 #define LEASE_CHECKS 4      //  a lease is looked at so many times while it lasts
 #define FD_MAX (1 << 20)    //  Linux's default hard limit of open files, fs.nr_open
 
@@ -77,8 +78,11 @@ struct _gpb_router_t {
     void *monitor_zmq;
     bool touched;        //  gpb_router_is_touched
     bool reads_local;    //  the two are two, and something is bound at the local one
-    bool was_local;      //  whose turn it was
-    zhashx_t *peers;     //  by identity
+    bool was_remote;     //  whose turn it was
+    bool
+        is_empty [2];    //  nothing was there at the last look: at the local one, at the remote one
+    unsigned passed_over;    //  times that it was not looked at since
+    zhashx_t *peers;         //  by identity
     struct {
         bool open;         //  between ACCEPTED and DISCONNECTED
         s_peer_t *peer;    //  NULL until its first message
@@ -524,18 +528,25 @@ s_is_forwarded (const gpb_message_t *message)
            && gpb_hop_read (&message->envelope [message->envelope_count - 1], &hop);
 }
 
-//  Where both sockets have something, they take turns.
+//  Where both sockets have something, they take turns. A look at an empty one costs two system
+//  calls: while the other has messages, it is looked at for every few of them.
 static gpb_status_t
 s_recv (gpb_router_t *self, gpb_message_t *message, bool *is_remote_p, gpb_error_t *error)
 {
     void *const sockets [] = { self->router_zmq, self->remote_zmq };
-    bool is_remote = !self->reads_local || self->was_local;
+    bool is_remote = !self->reads_local || !self->was_remote;
+    if (self->reads_local && self->is_empty [is_remote] && ++self->passed_over < LOOK_EVERY)
+        is_remote = !is_remote;
+    else
+        self->passed_over = 0;
     gpb_status_t status = gpb_message_recv (message, sockets [is_remote], error);
+    self->is_empty [is_remote] = status == GPB_UNAVAILABLE;
     if (status == GPB_UNAVAILABLE && self->reads_local) {
         is_remote = !is_remote;
         status = gpb_message_recv (message, sockets [is_remote], error);
+        self->is_empty [is_remote] = status == GPB_UNAVAILABLE;
     }
-    self->was_local = !is_remote;
+    self->was_remote = is_remote;
     *is_remote_p = is_remote;
     return status;
 }
