@@ -15,10 +15,13 @@
 #include "gpb_zap.h"
 
 #include <czmq.h>
+#include <pthread.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #define ENDPOINTS_MAX 32
 #define ZAP_DOMAIN "gpb"
+#define TERM_S 5
 #define DESCRIPTORS_KEPT 128    //  for sockets, devices, files and what an application has
 
 struct _gpb_gate_t {
@@ -104,6 +107,30 @@ gpb_gate_new (const gpb_gate_options_t *options, gpb_error_t *error)
     return self;
 }
 
+static void *
+s_term (void *context)
+{
+    while (zmq_ctx_term (context) != 0 && zmq_errno () == EINTR)
+        ;
+    return NULL;
+}
+
+//  A context ends when its last connection has. Under ThreadSanitizer libzmq was seen to wait for
+//  ever for one that was in the middle of its handshake; a node that stops waits for as long as
+//  answers may linger and a while more, and leaves the rest to the end of the process.
+static void
+s_terminate (void *context)
+{
+    pthread_t thread;
+    struct timespec end;
+    clock_gettime (CLOCK_REALTIME, &end);
+    end.tv_sec += TERM_S;
+    if (pthread_create (&thread, NULL, s_term, context) != 0)
+        s_term (context);
+    else if (pthread_timedjoin_np (thread, NULL, &end) != 0)
+        pthread_detach (thread);
+}
+
 void
 gpb_gate_destroy (gpb_gate_t **self_p)
 {
@@ -115,8 +142,7 @@ gpb_gate_destroy (gpb_gate_t **self_p)
     for (size_t index = 0; index < self->files_count; index++)
         gpb_listen_remove (&self->files [index]);
     if (self->options.is_public && self->context)
-        while (zmq_ctx_term (self->context) != 0 && zmq_errno () == EINTR)
-            ;
+        s_terminate (self->context);
     gpb_keyring_destroy (&self->keyring);
     gpb_certificate_destroy (&self->certificate);
     gpb_free (self);
