@@ -266,6 +266,15 @@ gpb_test_use_packages (const char *folder)
 }
 
 void
+gpb_test_sanitizer_option (const char *variable, const char *option)
+{
+    char options [4096];
+    const char *now = getenv (variable);
+    snprintf (options, sizeof options, "%s:%s", now ? now : "", option);
+    setenv (variable, options, 1);
+}
+
+void
 gpb_test_use_fake (unsigned devices, uint64_t memory_size)
 {
     char number [32];

@@ -74,6 +74,10 @@ void gpb_test_use_fake (unsigned devices, uint64_t memory_size);
 //  Adds a folder of the source tree to the kernel path. Before a node starts.
 void gpb_test_use_packages (const char *folder);
 
+//  Adds an option for the sanitizer that reads this variable, ASAN_OPTIONS or TSAN_OPTIONS. Before
+//  a node starts.
+void gpb_test_sanitizer_option (const char *variable, const char *option);
+
 //  ---------------------------------------------------------------------------------------------------------
 //  A client of the library's
 

@@ -43,22 +43,13 @@ s_start_fake (unsigned devices, const char *set)
     gpb_test_node_start (&s_node, "--backends", "fake", "--set", set);
 }
 
-//  A sanitizer would make an exit status of the signal.
-static void
-s_leave_signals (const char *variable)
-{
-    char options [4096];
-    const char *now = getenv (variable);
-    snprintf (options, sizeof options, "%s:handle_segv=0", now ? now : "");
-    setenv (variable, options, 1);
-}
-
 static void
 s_start_pocl (const char *set)
 {
     s_use_folder ();
-    s_leave_signals ("ASAN_OPTIONS");
-    s_leave_signals ("TSAN_OPTIONS");
+    //  A sanitizer would make an exit status of the signal.
+    gpb_test_sanitizer_option ("ASAN_OPTIONS", "handle_segv=0");
+    gpb_test_sanitizer_option ("TSAN_OPTIONS", "handle_segv=0");
     gpb_test_use_packages ("tests/kernels_crash");
     gpb_test_node_start (&s_node, "--backends", "opencl", "--set", set);
 }
