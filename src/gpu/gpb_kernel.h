@@ -27,6 +27,26 @@
 //      require = [ ];                 // capabilities
 //      optimize = 2; debug = false; options = ""; arch = "";    // for the compiler
 //
+//  A persistent kernel (kernels/gpb_lane.h) says so, and what one message is:
+//
+//      persistent = true;
+//      parameters = (                 // one in, one out; `count` is how many elements came along
+//          { name = "in"; direction = "in"; type = "f32"; maximum = 1024; },    // at most; default:
+//                                     // what a slot has room for
+//          { name = "out"; direction = "out"; type = "f32"; count = "count"; }    // at most: the
+//                                     // handler says how many there are
+//      );
+//      local = [ 1 ];                 // work-items of a lane's work-group, one dimension
+//      lanes = 1;                     // 1 to 32
+//      slots = 256;                   // of one lane: messages on the device; a power of two, 2 to
+//                                     // 65536
+//      slot_size = 96;                // bytes of a message that travels in its slot: 32 to 65504,
+//                                     // rounded up to a multiple of 128 less 32
+//      state = 0;                     // bytes that a lane keeps between messages, zeros at first
+//      devices = [ "all" ];           // where it may stay: "all", indices, capabilities
+//
+//  It has one portable source, and no global, global_free, local_free or shared.
+//
 //  Expressions are of whole scalar parameters and, where global_free, of global_size_0, _1, _2:
 //  unsigned 64-bit, overflow checked, + - * / ceil_div (a, b) min (a, b) max (a, b) and
 //  parentheses. A global size that is no multiple of the local size is rounded up to one, so a
@@ -112,6 +132,50 @@ gpb_status_t gpb_kernel_code (const gpb_kernel_t *self, const char *backend, gpb
 const char *gpb_direction_name (gpb_direction_t direction);    //  "in", "out", "inout", "scalar"
 const char *gpb_type_name (gpb_type_t type);                   //  "i8"... "f64"
 size_t gpb_type_size (gpb_type_t type);                        //  bytes
+
+//  ---------------------------------------------------------------------------------------------------------
+//  A kernel that stays on its devices
+
+#define GPB_PERSISTENT_LANES_MAX 32
+#define GPB_PERSISTENT_SLOTS_MAX 65536
+#define GPB_PERSISTENT_SLOT_SIZE_MAX 65504              //  bytes
+#define GPB_PERSISTENT_STATE_MAX (64 * 1024 * 1024)     //  bytes of one lane
+#define GPB_PERSISTENT_MESSAGE_MAX (64 * 1024 * 1024)   //  bytes of one input, or output
+#define GPB_PERSISTENT_DISPATCH "gpb_dispatch"    //  entries of its code: serves a lane
+#define GPB_PERSISTENT_ONCE "gpb_once"            //  handles one message
+
+typedef struct {
+    uint32_t lanes;
+    uint32_t slots;           //  of one lane; a power of two
+    uint32_t slot_size;       //  bytes of an input, or an output, in its slot; a multiple of 128 less 32
+    uint32_t local;           //  work-items of a lane's work-group
+    uint64_t state_size;      //  bytes of one lane
+    uint64_t input_max;       //  bytes of the largest input
+    uint64_t output_max;      //  bytes that the largest input's output may have
+    uint64_t element_size;    //  bytes of an element of the input
+} gpb_persistent_t;
+
+//  What a persistent kernel's definition says; NULL: it is launched for each request. Borrowed.
+const gpb_persistent_t *gpb_kernel_persistent (const gpb_kernel_t *self);
+
+//  Where it may stay: "all", an index or a capability, one by one; NULL behind the last.
+const char *gpb_kernel_persistent_device (const gpb_kernel_t *self, size_t index);
+
+//  Whether it may stay on the device with this index.
+bool gpb_kernel_persistent_on (const gpb_kernel_t *self, unsigned index,
+                               const gpb_device_info_t *info);
+
+//  Sets lanes, slots, slot_size or devices (words, separated by '|') in the place of the package's.
+//  INVALID_ARGUMENT: no such setting, or out of its bounds, which are named. Before any thread uses
+//  the definition.
+gpb_status_t gpb_kernel_persistent_set (gpb_kernel_t *self, const char *name, const char *value,
+                                        gpb_error_t *error);
+
+//  Holds one message against the definition: exactly two values, a payload of whole elements within
+//  the bounds and an output (of any size that is enough, or 0). *output_size_p: bytes that the
+//  handler may write. INVALID_ARGUMENT names what was wrong and what is right.
+gpb_status_t gpb_kernel_plan_message (const gpb_kernel_t *self, const gpb_kernel_call_t *call,
+                                      uint64_t *output_size_p, gpb_error_t *error);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  A request held against the definition
