@@ -1,8 +1,8 @@
 //  gpb_host - the persistent kernels of one device as an actor
 //
 //  Serves the public protocol (doc/protocol.md) on a ROUTER: execute for persistent kernels,
-//  kernels, stats, hello, cancel, goodbye, register_kernel for persistent kernels. A gpb_broker is one of its
-//  clients; an application that wants no broker between is another.
+//  kernels, stats, hello, cancel, goodbye, register_kernel for persistent kernels. A gpb_broker is
+//  one of its clients; an application that wants no broker between is another.
 //
 //      gpb_host_args_t args = { .config = config, .index = 0 };
 //      zactor_t *host = zactor_new (gpb_host, &args);

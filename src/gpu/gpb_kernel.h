@@ -31,7 +31,8 @@
 //
 //      persistent = true;
 //      parameters = (                 // one in, one out; `count` is how many elements came along
-//          { name = "in"; direction = "in"; type = "f32"; maximum = 1024; },    // at most; default:
+//          { name = "in"; direction = "in"; type = "f32"; maximum = 1024; },    // at most;
+//          default:
 //                                     // what a slot has room for
 //          { name = "out"; direction = "out"; type = "f32"; count = "count"; }    // at most: the
 //                                     // handler says how many there are
@@ -138,17 +139,18 @@ size_t gpb_type_size (gpb_type_t type);                        //  bytes
 
 #define GPB_PERSISTENT_LANES_MAX 32
 #define GPB_PERSISTENT_SLOTS_MAX 65536
-#define GPB_PERSISTENT_SLOT_SIZE_MAX 65504              //  bytes
-#define GPB_PERSISTENT_STATE_MAX (64 * 1024 * 1024)     //  bytes of one lane
-#define GPB_PERSISTENT_MESSAGE_MAX (64 * 1024 * 1024)   //  bytes of one input, or output
-#define GPB_PERSISTENT_DISPATCH "gpb_dispatch"    //  entries of its code: serves a lane
-#define GPB_PERSISTENT_ONCE "gpb_once"            //  handles one message
+#define GPB_PERSISTENT_SLOT_SIZE_MAX 65504               //  bytes
+#define GPB_PERSISTENT_STATE_MAX (64 * 1024 * 1024)      //  bytes of one lane
+#define GPB_PERSISTENT_MESSAGE_MAX (64 * 1024 * 1024)    //  bytes of one input, or output
+#define GPB_PERSISTENT_DISPATCH "gpb_dispatch"           //  entries of its code: serves a lane
+#define GPB_PERSISTENT_ONCE "gpb_once"                   //  handles one message
 
 typedef struct {
     uint32_t lanes;
-    uint32_t slots;           //  of one lane; a power of two
-    uint32_t slot_size;       //  bytes of an input, or an output, in its slot; a multiple of 128 less 32
-    uint32_t local;           //  work-items of a lane's work-group
+    uint32_t slots;    //  of one lane; a power of two
+    uint32_t
+        slot_size;     //  bytes of an input, or an output, in its slot; a multiple of 128 less 32
+    uint32_t local;    //  work-items of a lane's work-group
     uint64_t state_size;      //  bytes of one lane
     uint64_t input_max;       //  bytes of the largest input
     uint64_t output_max;      //  bytes that the largest input's output may have
@@ -170,12 +172,6 @@ bool gpb_kernel_persistent_on (const gpb_kernel_t *self, unsigned index,
 //  the definition.
 gpb_status_t gpb_kernel_persistent_set (gpb_kernel_t *self, const char *name, const char *value,
                                         gpb_error_t *error);
-
-//  Holds one message against the definition: exactly two values, a payload of whole elements within
-//  the bounds and an output (of any size that is enough, or 0). *output_size_p: bytes that the
-//  handler may write. INVALID_ARGUMENT names what was wrong and what is right.
-gpb_status_t gpb_kernel_plan_message (const gpb_kernel_t *self, const gpb_kernel_call_t *call,
-                                      uint64_t *output_size_p, gpb_error_t *error);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  A request held against the definition
@@ -222,6 +218,12 @@ typedef struct {
 gpb_status_t gpb_kernel_plan (const gpb_kernel_t *self, const gpb_kernel_call_t *call,
                               const gpb_device_info_t *device, gpb_kernel_plan_t *plan,
                               gpb_error_t *error);
+
+//  Holds one message against the definition: exactly two values, a payload of whole elements within
+//  the bounds and an output (of any size that is enough, or 0). *output_size_p: bytes that the
+//  handler may write. INVALID_ARGUMENT names what was wrong and what is right.
+gpb_status_t gpb_kernel_plan_message (const gpb_kernel_t *self, const gpb_kernel_call_t *call,
+                                      uint64_t *output_size_p, gpb_error_t *error);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  All packages of a node
