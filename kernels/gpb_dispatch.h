@@ -110,14 +110,14 @@ gpb_dispatch (GLOBAL uchar *memory, ulong control_offset)
         gpb_outcome_t outcome = { GPB_LANE_SKIPPED, 0, 0, 0 };
         if (!(flags & GPB_LANE_CANCELLED))
             outcome = gpb_handle (memory, heap, request, answer, state);
+        else
+            GPB_LANE_BARRIER ();    //  all have read the flags before the first one writes them again
         if (GPB_LANE_FIRST ())
             gpb_answer (answer, &outcome, head + 1);
         head++;
     }
-    if (GPB_LANE_FIRST ()) {
+    if (GPB_LANE_FIRST ())
         control->head = head;
-        GPB_STORE ((volatile GLOBAL uint *) &control->running, GPB_LANE_PARKED);
-    }
 }
 
 KERNEL void

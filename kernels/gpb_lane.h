@@ -1,9 +1,9 @@
 //  gpb_lane - what host and device share of a persistent kernel: its ring in memory
 //
 //  A package with `persistent = true` gives one function, HANDLER (name), that turns one message
-//  into one answer. libgpb puts the prelude and the first part of this text in front of it, and the
-//  second part, the loop, behind it. The same text is OpenCL C 2.0, CUDA C++ and C11: the last is
-//  how the tests run the loop as a thread, where a sanitizer sees every access.
+//  into one answer. libgpb puts the prelude and this text in front of it, and the loop
+//  (gpb_dispatch.h) behind it. The same text is OpenCL C 2.0, CUDA C++ and C11: the last is what the
+//  host includes, and how the tests run the loop as a thread, where a sanitizer sees every access.
 //
 //  One work-group serves one lane. Its first work-item waits for the slot that is next, all of them
 //  call the handler, and the first one publishes the answer. Nothing is shared between the two
@@ -25,7 +25,7 @@
 //  adjacent-line prefetcher fetches in pairs:
 //
 //      control   0  command and geometry: the host writes, before the launch or (command) at any time
-//              128  heartbeat, head, state: the device writes
+//              128  heartbeat, head: the device writes
 //      slot n    0  request: sequence, sizes, places    32  input, where it fits: slot_size bytes
 //                   answer:  sequence, size, status, ticks   32  output, where it fits
 //
@@ -139,10 +139,6 @@ gpb_ticks (void)
 #define GPB_LANE_RUN 0u
 #define GPB_LANE_PARK 1u    //  return as soon as no message waits
 
-//  gpb_lane_control_t.state
-#define GPB_LANE_PARKED 0u
-#define GPB_LANE_RUNNING 1u
-
 //  gpb_lane_request_t.flags
 #define GPB_LANE_CANCELLED 1u    //  by the host, also later: a handler that has not begun does not
 
@@ -166,8 +162,7 @@ typedef struct {
 
     ulong heartbeat;    //  changes while it waits, and with every message
     ulong head;         //  the index that it serves next, or is serving
-    uint running;       //  GPB_LANE_RUNNING from its first instruction to its last
-    uint more_padding [27];
+    ulong more_padding [14];
 } gpb_lane_control_t;
 
 typedef struct {
