@@ -15,7 +15,7 @@
 #define GPB_LANE_BARRIER() BARRIER ()
 #define GPB_LANE_FIRST() (local_id (0) == 0)
 #else
-#define GPB_LANE_BARRIER()
+#define GPB_LANE_BARRIER() ((void) 0)
 #define GPB_LANE_FIRST() 1
 #endif
 

@@ -124,9 +124,12 @@ gpb_ticks (void)
 #define GPB_STORE_RELEASE(address, value) __atomic_store_n ((address), (value), __ATOMIC_RELEASE)
 #define GPB_LOAD(address) __atomic_load_n ((address), __ATOMIC_RELAXED)
 #define GPB_STORE(address, value) __atomic_store_n ((address), (value), __ATOMIC_RELAXED)
+#define GPB_FENCE()
+//  Who runs the loop as a thread has said how it waits, and its clock.
+#ifndef GPB_RELAX
 #define GPB_RELAX(polls)
 #define GPB_TICKS() 0
-#define GPB_FENCE()
+#endif
 
 #endif
 
