@@ -149,13 +149,13 @@ gpb_ring_pop (gpb_ring_t *self)
 void
 gpb_ring_park (gpb_ring_t *self)
 {
-    GPB_STORE (&s_control (self)->command, GPB_LANE_PARK);
+    GPB_STORE_RELEASE (&s_control (self)->command, GPB_LANE_PARK);
 }
 
 void
 gpb_ring_run (gpb_ring_t *self)
 {
-    GPB_STORE (&s_control (self)->command, GPB_LANE_RUN);
+    GPB_STORE_RELEASE (&s_control (self)->command, GPB_LANE_RUN);
 }
 
 uint64_t
