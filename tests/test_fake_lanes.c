@@ -75,7 +75,7 @@ s_try_launch (s_kernel_t *self, unsigned stream, uint64_t control_offset)
 static void
 s_launch (s_kernel_t *self, unsigned lane)
 {
-    gpb_ring_run (&self->rings [lane]);
+    gpb_ring_run (&self->rings [lane], 0, 0);
     ck_assert_ok (s_try_launch (self, lane, lane * self->lane_size));
 }
 

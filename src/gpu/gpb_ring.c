@@ -79,8 +79,6 @@ gpb_ring_init (gpb_ring_t *self, void *memory, uint64_t offset, const gpb_ring_o
     control->answers = control->requests + (uint64_t) self->slots * self->request_size;
     control->heap = options->heap;
     control->state = options->state;
-    control->idle_ticks = options->idle_ticks;
-    control->idle_polls = options->idle_polls;
     control->head = first;
     //  As the lap before has left it, so that the first number is no other's.
     for (uint64_t index = first; index != first + self->slots; index++) {
@@ -147,15 +145,18 @@ gpb_ring_pop (gpb_ring_t *self)
 }
 
 void
-gpb_ring_park (gpb_ring_t *self)
+gpb_ring_run (gpb_ring_t *self, uint64_t idle_ticks, uint32_t idle_polls)
 {
-    GPB_STORE_RELEASE (&s_control (self)->command, GPB_LANE_PARK);
+    gpb_lane_control_t *control = s_control (self);
+    control->idle_ticks = idle_ticks;
+    control->idle_polls = idle_polls;
+    GPB_STORE_RELEASE (&control->command, GPB_LANE_RUN);
 }
 
 void
-gpb_ring_run (gpb_ring_t *self)
+gpb_ring_park (gpb_ring_t *self)
 {
-    GPB_STORE_RELEASE (&s_control (self)->command, GPB_LANE_RUN);
+    GPB_STORE_RELEASE (&s_control (self)->command, GPB_LANE_PARK);
 }
 
 uint64_t

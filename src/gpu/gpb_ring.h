@@ -31,8 +31,6 @@ typedef struct {
     uint32_t slot_size;    //  bytes of an input, or an output: a multiple of 128 less 32
     uint64_t heap;     //  where large messages' blocks, and the lane's state, stand: bytes from the
     uint64_t state;    //  memory's start, multiples of 128
-    uint64_t idle_ticks;    //  without a message, and the device's side returns; 0: never
-    uint32_t idle_polls;    //  the same where the device has no clock; 0: never
 } gpb_ring_options_t;
 
 //  A message on its way to the device. Its input stands in the slot (gpb_ring_input), or in a block
@@ -105,10 +103,12 @@ void gpb_ring_cancel (gpb_ring_t *self, uint64_t index);
 bool gpb_ring_answer (const gpb_ring_t *self, gpb_ring_answer_t *answer);
 void gpb_ring_pop (gpb_ring_t *self);
 
-//  Tells the device's side to return as soon as no message waits, or, before it is launched, to
-//  stay.
+//  Before the device's side is launched: it stays, until it is told to park, or has had no message
+//  for so many ticks of its clock or, where ticks is 0, polls; 0: for ever.
+void gpb_ring_run (gpb_ring_t *self, uint64_t idle_ticks, uint32_t idle_polls);
+
+//  Tells the device's side to return as soon as no message waits.
 void gpb_ring_park (gpb_ring_t *self);
-void gpb_ring_run (gpb_ring_t *self);
 
 //  What the device's side says of itself: a number that changes while it waits and with every
 //  message, and stands still while a handler runs.
