@@ -124,9 +124,12 @@ gpb_ticks (void)
 #define GPB_STORE_RELEASE(address, value) __atomic_store_n ((address), (value), __ATOMIC_RELEASE)
 #define GPB_LOAD(address) __atomic_load_n ((address), __ATOMIC_RELAXED)
 #define GPB_STORE(address, value) __atomic_store_n ((address), (value), __ATOMIC_RELAXED)
+#define GPB_FENCE()
+//  Who runs the loop as a thread has said how it waits, and its clock.
+#ifndef GPB_RELAX
 #define GPB_RELAX(polls)
 #define GPB_TICKS() 0
-#define GPB_FENCE()
+#endif
 
 #endif
 
@@ -136,8 +139,8 @@ gpb_ticks (void)
 #define GPB_LANE_UNIT 128    //  bytes: what everything is a multiple of
 
 //  gpb_lane_control_t.command
-#define GPB_LANE_RUN 0u
-#define GPB_LANE_PARK 1u    //  return as soon as no message waits
+#define GPB_LANE_RUN 0ul
+#define GPB_LANE_PARK 1ul    //  return as soon as no message waits
 
 //  gpb_lane_request_t.flags
 #define GPB_LANE_CANCELLED 1u    //  by the host, also later: a handler that has not begun does not
@@ -148,7 +151,7 @@ gpb_ticks (void)
 #define GPB_LANE_OVERFLOW 2u    //  the handler said that it wrote more than there was room for
 
 typedef struct {
-    uint command;
+    ulong command;
     uint slots;           //  a power of two
     uint request_size;    //  bytes of a request with its input: a multiple of the unit
     uint answer_size;     //  bytes of an answer with its output
@@ -158,7 +161,7 @@ typedef struct {
     ulong state;
     ulong idle_ticks;    //  without a message, and it parks by itself; 0: never
     uint idle_polls;     //  the same where the device has no clock
-    uint padding [17];
+    uint padding [16];
 
     ulong heartbeat;    //  changes while it waits, and with every message
     ulong head;         //  the index that it serves next, or is serving
@@ -189,7 +192,7 @@ typedef struct {
 #define HANDLER(name)                                                                              \
     FUNCTION void GPB_HANDLER_NAME (name)
 
-#define GPB_LOAD_COMMAND(control) GPB_LOAD ((volatile GLOBAL uint *) &(control)->command)
+#define GPB_LOAD_COMMAND(control) GPB_LOAD ((volatile GLOBAL ulong *) &(control)->command)
 #define GPB_STORE_HEARTBEAT(control, value)                                                        \
     GPB_STORE ((volatile GLOBAL ulong *) &(control)->heartbeat, (value))
 

@@ -150,13 +150,13 @@ gpb_ring_run (gpb_ring_t *self, uint64_t idle_ticks, uint32_t idle_polls)
     gpb_lane_control_t *control = s_control (self);
     control->idle_ticks = idle_ticks;
     control->idle_polls = idle_polls;
-    GPB_STORE (&control->command, GPB_LANE_RUN);
+    GPB_STORE_RELEASE (&control->command, GPB_LANE_RUN);
 }
 
 void
 gpb_ring_park (gpb_ring_t *self)
 {
-    GPB_STORE (&s_control (self)->command, GPB_LANE_PARK);
+    GPB_STORE_RELEASE (&s_control (self)->command, GPB_LANE_PARK);
 }
 
 uint64_t
