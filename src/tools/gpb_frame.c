@@ -15,10 +15,10 @@
 #include <string.h>
 
 #define COLUMNS_LEAST 80
-#define P95_COLUMNS 9      //  of the 95th percentile
-#define NAME_LEAST 10      //  characters of a device's name, in 80 columns
-#define KERNEL_LEAST 11    //  characters of a persistent kernel's id, in 80 columns
-#define NAME_MOST 40       //  and where there is any room
+#define P95_COLUMNS 9     //  of the 95th percentile
+#define NAME_LEAST 10     //  characters of a device's name, in 80 columns
+#define KERNEL_LEAST 9    //  characters of a persistent kernel's id, in 80 columns
+#define NAME_MOST 40      //  and where there is any room
 
 static const Gpb__V1__Load s_no_load = GPB__V1__LOAD__INIT;
 
@@ -215,7 +215,7 @@ s_print_residencies (const gpb_frame_t *self, FILE *out, gpb_error_t *error)
     int spare = self->columns ? self->columns - COLUMNS_LEAST : NAME_MOST;
     int room = KERNEL_LEAST + (spare > 0 ? spare : 0);
     gpb_table_t *table =
-        gpb_table_new ("PERSISTENT >DEV STATE >LANES >WAIT >IN-LANE >PER-S >FAIL-S >P50 >P99");
+        gpb_table_new ("STAYING >DEV STATE >LANES >WAIT >IN-LANE >PER-S >FAIL-S >P50 >P99");
     for (size_t index = 0; table && index < self->now->n_residencies; index++) {
         const Gpb__V1__Residency *now = self->now->residencies [index];
         const Gpb__V1__Residency *before = gpb_frame_residency_before (self, now);
