@@ -34,10 +34,12 @@ s_start (const char *index)
     snprintf (s_path, sizeof s_path, "%s/1", s_folder);
     snprintf (endpoint, sizeof endpoint, "ipc://%s", s_path);
     const char *const arguments [] = { "device", index, endpoint, NULL };
-    const int shared [] = { gpb_region_create (&error), gpb_region_create (&error) };
-    ck_assert_ok (gpb_child_start (&s_child, arguments, shared, 2, &error));
-    close (shared [0]);
-    close (shared [1]);
+    int shared [GPB_ISOLATED_REGIONS];
+    for (unsigned region = 0; region < GPB_ISOLATED_REGIONS; region++)
+        shared [region] = gpb_region_create (&error);
+    ck_assert_ok (gpb_child_start (&s_child, arguments, shared, GPB_ISOLATED_REGIONS, &error));
+    for (unsigned region = 0; region < GPB_ISOLATED_REGIONS; region++)
+        close (shared [region]);
     gpb_config_t *config = gpb_config_new ();
     ck_assert_ok (gpb_config_set (config, "backends", "fake", &error));
     ck_assert_ok (gpb_config_set (config, "kernel_path", "/nowhere", &error));

@@ -343,11 +343,12 @@ s_stop (gpb_device_t *self)
 }
 
 void
-gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier)
+gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier,
+                const gpb_carrier_t *host_carrier)
 {
     gpb_signals_block ();
     unsigned index = args->index;
-    gpb_device_t self = { .pipe = pipe };
+    gpb_device_t self = { .pipe = pipe, .host_carrier = host_carrier };
     self.config = args->config ? gpb_config_dup (args->config) : gpb_config_new ();
     zsock_signal (pipe, 0);
     s_open (&self, index);
@@ -367,5 +368,5 @@ gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_
 void
 gpb_device (zsock_t *pipe, void *args)
 {
-    gpb_device_run (pipe, args, NULL);
+    gpb_device_run (pipe, args, NULL, NULL);
 }

@@ -20,6 +20,7 @@ typedef struct {
     gpb_config_t *config;
     gpb_error_t failure;    //  why there is no service
     gpb_service_t *service;
+    const gpb_carrier_t *host_carrier;    //  for the router of its kernel host; NULL: none
     gpb_shared_context_t *shared;
     gpb_workshop_t workshop;
     char *node;    //  the node's name, for replies
@@ -37,9 +38,11 @@ typedef struct {
     uint64_t stop_ns;    //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
 } gpb_device_t;
 
-//  The actor, gpb_device, with its messages going through carrier, which is borrowed for its life;
-//  NULL: they are what they are.
-void gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier);
+//  The actor, gpb_device, with its messages going through carrier, and those of its kernel host, which
+//  is another thread, through host_carrier; both are borrowed for its life. NULL: they are what they
+//  are.
+void gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier,
+                     const gpb_carrier_t *host_carrier);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_device_work
