@@ -30,13 +30,12 @@
 //  A persistent kernel (kernels/gpb_lane.h) says so, and what one message is:
 //
 //      persistent = true;
-//      parameters = (                 // one in, one out; `count` is how many elements came along
-//          { name = "in"; direction = "in"; type = "f32"; maximum = 1024; },    // at most;
-//          default:
-//                                     // what a slot has room for
-//          { name = "out"; direction = "out"; type = "f32"; count = "count"; }    // at most: the
-//                                     // handler says how many there are
-//      );
+//      parameters = (                 // one in, one out; alignment: at most 32 bytes
+//          { name = "in"; direction = "in"; type = "f32"; maximum = 1024; },
+//          { name = "out"; direction = "out"; type = "f32"; count = "count"; }
+//      );                             // maximum: elements; default: what a slot has room for.
+//                                     // count: at most; `count` in it: the elements that came.
+//                                     // How many there are is what the handler says
 //      local = [ 1 ];                 // work-items of a lane's work-group, one dimension
 //      lanes = 1;                     // 1 to 32
 //      slots = 256;                   // of one lane: messages on the device; a power of two, 2 to
@@ -46,7 +45,8 @@
 //      state = 0;                     // bytes that a lane keeps between messages, zeros at first
 //      devices = [ "all" ];           // where it may stay: "all", indices, capabilities
 //
-//  It has one portable source, and no global, global_free, local_free or shared.
+//  It has one portable source, and no sources, global, global_free, local_free or shared; `entry`
+//  is its handler's name.
 //
 //  Expressions are of whole scalar parameters and, where global_free, of global_size_0, _1, _2:
 //  unsigned 64-bit, overflow checked, + - * / ceil_div (a, b) min (a, b) max (a, b) and
@@ -92,7 +92,8 @@ typedef struct {
     const char *name;
     gpb_direction_t direction;
     gpb_type_t type;       //  scalars are i32, u32, i64, u64, f32 or f64
-    const char *count;     //  the expression's text; "" for a scalar
+    const char *count;     //  the expression's text; "" for a scalar; "count" for a persistent
+                           //  kernel's input
     uint32_t alignment;    //  bytes that the kernel relies on
     bool zero;             //  an output that is all zero bytes when the kernel starts
 } gpb_parameter_t;
@@ -125,8 +126,9 @@ const char *gpb_kernel_require (const gpb_kernel_t *self, size_t index);    //  
 const char *gpb_kernel_source_kind (const gpb_kernel_t *self, size_t index);
 
 //  What to compile for a backend ("opencl", "cuda"): the package's own source or binary for it
-//  where there is one, else the portable source with the prelude in front. The members point into
-//  self. FAILED_PRECONDITION where it carries nothing for that backend.
+//  where there is one, else the portable source with the prelude in front, and, for a persistent
+//  kernel, with what a lane is in front and the loop behind. The members point into self.
+//  FAILED_PRECONDITION where it carries nothing for that backend.
 gpb_status_t gpb_kernel_code (const gpb_kernel_t *self, const char *backend, gpb_code_t *code,
                               gpb_error_t *error);
 
@@ -211,7 +213,8 @@ typedef struct {
         sizes [GPB_KERNEL_PARAMETERS_MAX];    //  bytes of each parameter's memory; 0 for scalars
 } gpb_kernel_plan_t;
 
-//  Checks everything that the definition and the device allow: the number, kind and type of
+//  Checks everything that the definition (FAILED_PRECONDITION for a persistent one) and the device
+//  allow: the number, kind and type of
 //  arguments, exact sizes, what expressions come to, global size (OUT_OF_RANGE never:
 //  INVALID_ARGUMENT), work-group size and local memory against the device's limits, each named in
 //  the refusal with its value. device may be NULL: then its limits are not looked at.
@@ -220,8 +223,9 @@ gpb_status_t gpb_kernel_plan (const gpb_kernel_t *self, const gpb_kernel_call_t 
                               gpb_error_t *error);
 
 //  Holds one message against the definition: exactly two values, a payload of whole elements within
-//  the bounds and an output (of any size that is enough, or 0). *output_size_p: bytes that the
-//  handler may write. INVALID_ARGUMENT names what was wrong and what is right.
+//  the bounds and an output (of any size that is enough, or 0). No element at all is a message too.
+//  *output_size_p: bytes that the handler may write. INVALID_ARGUMENT names what was wrong and what
+//  is right; FAILED_PRECONDITION where self is not persistent.
 gpb_status_t gpb_kernel_plan_message (const gpb_kernel_t *self, const gpb_kernel_call_t *call,
                                       uint64_t *output_size_p, gpb_error_t *error);
 

@@ -187,6 +187,11 @@ gpb_programs_lookup (gpb_programs_t *self, const char *id, gpb_error_t *error)
         gpb_kernels_refuse (id, error);
         return NULL;
     }
+    if (gpb_kernel_persistent (kernel)) {
+        gpb_error_set (error, GPB_FAILED_PRECONDITION,
+                       "%s is persistent: its device's kernel host runs it", id);
+        return NULL;
+    }
     const char *lacks = gpb_kernel_lacks (kernel, &self->shared->info);
     if (lacks) {
         gpb_error_set (error, GPB_FAILED_PRECONDITION,
@@ -215,6 +220,9 @@ s_register (gpb_programs_t *self, gpb_kernel_t **kernel_p, bool replace, bool ch
 {
     const gpb_kernel_t *kernel = *kernel_p;
     const char *id = gpb_kernel_id (kernel);
+    if (gpb_kernel_persistent (kernel))
+        return gpb_error_set (error, GPB_FAILED_PRECONDITION,
+                              "%s is persistent: its device's kernel host takes it", id);
     if (gpb_kernels_lookup (self->kernels, id) && !replace)
         return gpb_error_set (error, GPB_ALREADY_EXISTS,
                               "there is a kernel %s: say replace to put this one in its place", id);
