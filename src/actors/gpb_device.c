@@ -343,17 +343,16 @@ s_stop (gpb_device_t *self)
 }
 
 void
-gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier,
-                const gpb_carrier_t *host_carrier)
+gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_device_process_t *process)
 {
     gpb_signals_block ();
     unsigned index = args->index;
-    gpb_device_t self = { .pipe = pipe, .host_carrier = host_carrier };
+    gpb_device_t self = { .pipe = pipe, .process = process };
     self.config = args->config ? gpb_config_dup (args->config) : gpb_config_new ();
     zsock_signal (pipe, 0);
     s_open (&self, index);
-    if (self.service)
-        gpb_router_set_carrier (gpb_service_router (self.service), carrier);
+    if (self.service && process)
+        gpb_router_set_carrier (gpb_service_router (self.service), process->carrier);
 
     bool go_on = true;
     while (go_on && !self.service)
@@ -368,5 +367,5 @@ gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_
 void
 gpb_device (zsock_t *pipe, void *args)
 {
-    gpb_device_run (pipe, args, NULL, NULL);
+    gpb_device_run (pipe, args, NULL);
 }

@@ -15,12 +15,23 @@
 #include "gpb_jobs.h"
 #include "gpb_poller.h"
 
+//  What is different for the actors of a device that has a process of its own; borrowed for their
+//  life. The device and its kernel host are two threads.
+typedef struct {
+    const gpb_carrier_t *carrier, *host_carrier;    //  for their routers
+
+    //  The kernel host's last word: what is on the device does not end, for this reason, and nothing
+    //  but the process's end does away with it. It does not return.
+    void (*stuck) (void *context, const char *reason);
+    void *stuck_context;
+} gpb_device_process_t;
+
 typedef struct {
     zsock_t *pipe;
     gpb_config_t *config;
     gpb_error_t failure;    //  why there is no service
     gpb_service_t *service;
-    const gpb_carrier_t *host_carrier;    //  for the router of its kernel host; NULL: none
+    const gpb_device_process_t *process;    //  NULL: none of its own
     gpb_shared_context_t *shared;
     gpb_workshop_t workshop;
     char *node;    //  the node's name, for replies
@@ -38,11 +49,9 @@ typedef struct {
     uint64_t stop_ns;    //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
 } gpb_device_t;
 
-//  The actor, gpb_device, with its messages going through carrier, and those of its kernel host, which
-//  is another thread, through host_carrier; both are borrowed for its life. NULL: they are what they
-//  are.
-void gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier,
-                     const gpb_carrier_t *host_carrier);
+//  The actor, gpb_device, in a process of its own; NULL: in a node's or an application's.
+void gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args,
+                     const gpb_device_process_t *process);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_device_work

@@ -29,6 +29,7 @@ typedef struct {
     gpb_child_t node;    //  the other end of the control socket; pid is 0
     gpb_carriage_t carriage, host_carriage;
     gpb_carrier_t carrier, host_carrier;
+    gpb_device_process_t process;
     gpb_device_args_t args;
     zactor_t *actor;
 } self_t;
@@ -76,11 +77,21 @@ s_pack (void *context, gpb_message_t *message)
     gpb_carriage_pack (context, message);
 }
 
+//  The node kills what does not end of itself. Packets of a socket are whole, whichever thread sends
+//  them.
+static void
+s_stuck (void *self_p, const char *reason)
+{
+    self_t *self = self_p;
+    gpb_child_send (&self->node, reason, NULL);
+    _exit (1);
+}
+
 static void
 s_device (zsock_t *pipe, void *self_p)
 {
-    const self_t *self = self_p;
-    gpb_device_run (pipe, &self->args, &self->carrier, &self->host_carrier);
+    self_t *self = self_p;
+    gpb_device_run (pipe, &self->args, &self->process);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -106,6 +117,10 @@ s_map_all (self_t *self, gpb_error_t *error)
         status = s_map (&self->host_carriage, GPB_CHILD_SHARED + 2, error);
     self->carrier = (gpb_carrier_t){ &self->carriage, s_unpack, s_pack };
     self->host_carrier = (gpb_carrier_t){ &self->host_carriage, s_unpack, s_pack };
+    self->process = (gpb_device_process_t){ .carrier = &self->carrier,
+                                            .host_carrier = &self->host_carrier,
+                                            .stuck = s_stuck,
+                                            .stuck_context = self };
     return status;
 }
 

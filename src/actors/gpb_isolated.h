@@ -15,7 +15,7 @@
 //  What the node says on the control socket, behind the configuration (gpb_config_write), which is
 //  the first packet. The process says once GPB_ISOLATED_READY, or a status by name, a blank, and
 //  the reason. Where it serves the device and not the device's kernel host, a blank and why there is
-//  none follow READY.
+//  none follow READY. What it says after that is the reason of its end.
 #define GPB_ISOLATED_STOP "STOP"
 #define GPB_ISOLATED_READY "READY"
 

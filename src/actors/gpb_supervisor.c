@@ -332,7 +332,7 @@ s_recv_from (gpb_supervisor_t *self, gpb_supervised_t *actor)
     return has_more;
 }
 
-//  READY, or a reason not to be, or the end.
+//  READY, or a reason not to be, or to be no more, or the end.
 static void
 s_recv_control (gpb_supervisor_t *self)
 {
@@ -348,7 +348,9 @@ s_recv_control (gpb_supervisor_t *self)
             self->has_said = true;
         }
     }
-    else if (got < 0) {
+    else if (got != 0) {
+        if (got > 0)    //  its own reason to end
+            snprintf (self->why, sizeof self->why, "%.500s", text);
         while (s_recv_from (self, &self->device))    //  what it has answered counts
             continue;
         while (s_recv_from (self, &self->host))
