@@ -76,6 +76,16 @@ gpb_test_broker_open_hosts (gpb_test_broker_t *self, unsigned devices)
 }
 
 void
+gpb_test_broker_open_isolated (gpb_test_broker_t *self)
+{
+    gpb_error_t error;
+    gpb_test_broker_open (self, 1);
+    self->devices [0].resident = GPB_TEST_PERSISTENT;
+    ck_assert_ok (gpb_pipe_ask (
+        self->actor, (const char *[]){ "HOST", "0", self->devices [0].endpoint, NULL }, &error));
+}
+
+void
 gpb_test_broker_close (gpb_test_broker_t *self)
 {
     gpb_test_peer_close (&self->client);

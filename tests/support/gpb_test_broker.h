@@ -42,6 +42,10 @@ void gpb_test_broker_introduce (gpb_test_broker_t *self, unsigned index);
 //  Starts one whose devices have kernel hosts too.
 void gpb_test_broker_open_hosts (gpb_test_broker_t *self, unsigned devices);
 
+//  Starts one with a device that has a process of its own, as its supervisor shows it: the kernel host
+//  is at the device's own endpoint, and devices [0] gets what is for either.
+void gpb_test_broker_open_isolated (gpb_test_broker_t *self);
+
 //  Stops the broker, where the test has not, and closes what else there is.
 void gpb_test_broker_close (gpb_test_broker_t *self);
 
