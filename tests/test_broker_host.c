@@ -152,8 +152,7 @@ START_TEST (test_a_message_whose_time_is_up_is_answered_and_its_late_answer_drop
     gpb_test_peer_execute (&s_node.client, 1, GPB_TEST_PERSISTENT, -1, 50);
     s_take (0, &work, 1);
     ck_assert_uint_le (work.hop.remaining_ns, 50 * GPB_NS_PER_MS);
-    const Gpb__V1__Reply *reply =
-        gpb_test_peer_expect (&s_node.client, 1, GPB_DEADLINE_EXCEEDED);
+    const Gpb__V1__Reply *reply = gpb_test_peer_expect (&s_node.client, 1, GPB_DEADLINE_EXCEEDED);
     ck_assert_ptr_nonnull (strstr (reply->message, "while a kernel host had it"));
     ck_assert_uint_eq (s_ask_stats ()->in_flight, 1);    //  the host has it still
     gpb_test_executor_finish (&s_node.hosts [0], &work);
@@ -452,6 +451,5 @@ GPB_TEST_MAIN ("gpb_broker_host", 60, test_messages_go_to_the_host_at_once,
                test_messages_go_to_the_host_with_the_fewest_and_keys_to_their_own,
                test_where_no_host_is_the_answer_says_why, test_commands_come_in_their_order,
                test_what_only_persistent_kernels_know_is_refused_for_others,
-               test_a_clients_messages_are_bounded,
-               test_the_limits_of_a_key_hold_for_messages_too,
+               test_a_clients_messages_are_bounded, test_the_limits_of_a_key_hold_for_messages_too,
                test_a_kernel_is_said_to_be_where_its_hosts_say)

@@ -358,8 +358,8 @@ s_serve_round (gpb_test_executor_t *executors, bool is_check, gpb_status_t secon
         gpb_test_executor_take (&executors [index], &work);
         ck_assert_int_eq (work.kind, GPB__V1__REQUEST__BODY_REGISTER_KERNEL);
         ck_assert (work.is_check == is_check);
-        gpb_test_executor_answer (&executors [index], &work, index ? second : GPB_OK,
-                                  "line 1: no", NULL);
+        gpb_test_executor_answer (&executors [index], &work, index ? second : GPB_OK, "line 1: no",
+                                  NULL);
     }
 }
 

@@ -1,4 +1,5 @@
-//  Tests of gpb_hosting: which kernel host gets a message, what may be with one, and what is counted.
+//  Tests of gpb_hosting: which kernel host gets a message, what may be with one, and what is
+//  counted.
 
 #include "gpb_test.h"
 
@@ -19,9 +20,9 @@ static gpb_entry_t s_entries [100];
 static void
 s_open (void)
 {
-    const gpb_placement_options_t options = {
-        .node = { 40, 4000 }, .device = { 20, 2000 }, .client = { 10, 1000 }
-    };
+    const gpb_placement_options_t options = { .node = { 40, 4000 },
+                                              .device = { 20, 2000 },
+                                              .client = { 10, 1000 } };
     s_placement = gpb_placement_new (DEVICES, &options, &error);
     for (unsigned index = 0; index < DEVICES; index++) {
         gpb_placement_device (s_placement, index)->state = GPB_DEVICE_READY;
@@ -40,9 +41,8 @@ s_device (unsigned index)
 static void
 s_take (unsigned number, unsigned device, gpb_tenant_t *tenant)
 {
-    s_entries [number] = (gpb_entry_t){
-        .size = 100, .tenant = tenant, .is_hosted = true, .received_ns = 1000
-    };
+    s_entries [number] =
+        (gpb_entry_t){ .size = 100, .tenant = tenant, .is_hosted = true, .received_ns = 1000 };
     gpb_hosting_took (s_placement, &s_entries [number], device, 2000);
 }
 
@@ -80,8 +80,7 @@ START_TEST (test_messages_of_one_key_go_to_one_device_and_keys_are_spread)
         s_device (device)->hosted += 7;    //  how much is there plays no part
         ck_assert_uint_eq (gpb_hosting_choose (s_placement, ALL, lane), device);
         counts [device]++;
-        same +=
-            gpb_hosting_choose (s_placement, ALL, gpb_hosting_lane ("double", key)) == device;
+        same += gpb_hosting_choose (s_placement, ALL, gpb_hosting_lane ("double", key)) == device;
     }
     //  5 standard deviations of what chance would do, either way.
     for (unsigned index = 0; index < DEVICES; index++)
@@ -116,8 +115,8 @@ START_TEST (test_one_that_restarts_is_waited_for_where_no_other_fits)
     s_take (0, 4, NULL);
     ck_assert_uint_eq (gpb_hosting_choose (s_placement, 1ULL << 2 | 1ULL << 4, 0), 4);
     ck_assert_uint_eq (gpb_hosting_choose (s_placement, 1ULL << 2, 0), 2);
-    ck_assert_uint_eq (
-        gpb_hosting_choose (s_placement, 1ULL << 2, gpb_hosting_lane ("echo", 1)), 2);
+    ck_assert_uint_eq (gpb_hosting_choose (s_placement, 1ULL << 2, gpb_hosting_lane ("echo", 1)),
+                       2);
     gpb_placement_destroy (&s_placement);
 }
 END_TEST

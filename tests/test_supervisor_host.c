@@ -74,8 +74,7 @@ s_map (gpb_carriage_t *carriage, int pid, int first)
         snprintf (path, sizeof path, "/proc/%d/fd/%d", pid, first + side);
         int fd = open (path, O_RDWR);
         ck_assert_msg (fd >= 0, "%s cannot be opened", path);
-        gpb_region_t *region =
-            side ? gpb_region_giver (fd, &error) : gpb_region_taker (fd, &error);
+        gpb_region_t *region = side ? gpb_region_giver (fd, &error) : gpb_region_taker (fd, &error);
         ck_assert_msg (region != NULL, "%s", error.text);
         *(side ? &carriage->give : &carriage->take) = region;
         close (fd);
@@ -160,8 +159,9 @@ s_poll (s_end_t *end, int timeout_ms)
     gpb_message_t *message = &end->message;
     if (end != &s_broker) {
         zmq_msg_copy (&end->identity, &message->envelope [0]);
-        end->was_elsewhere = message->payloads_count > 0
-                             && zmq_msg_size (&message->payloads [0]) == sizeof (gpb_region_place_t);
+        end->was_elsewhere =
+            message->payloads_count > 0
+            && zmq_msg_size (&message->payloads [0]) == sizeof (gpb_region_place_t);
         ck_assert_ok (gpb_carriage_unpack (&end->carriage, message, &error));
         end->request = gpb_codec_request (s_codec, &message->header, NULL, &error);
     }
@@ -342,7 +342,8 @@ END_TEST
 START_TEST (test_a_process_without_a_host_says_why)
 {
     s_open (SCRIPT ("READY its driver shares no memory"), "0");
-    ck_assert_refused (gpb_pipe_ask (s_actor, (const char *[]){ "HOST", "inproc://x", NULL }, &error),
+    ck_assert_refused (gpb_pipe_ask (s_actor, (const char *[]){ "HOST", "inproc://x", NULL },
+                                     &error),
                        GPB_FAILED_PRECONDITION, "its driver shares no memory");
     s_ask (17, true, 0);
     const Gpb__V1__Reply *reply = s_recv_reply (17, true);
@@ -359,7 +360,8 @@ START_TEST (test_where_the_device_does_not_open_there_is_no_host)
 {
     ck_assert_int_eq (s_start ("printf 'NOT_FOUND no such card' >&3; exit 1", "0"),
                       GPB_UNAVAILABLE);
-    ck_assert_refused (gpb_pipe_ask (s_actor, (const char *[]){ "HOST", "inproc://x", NULL }, &error),
+    ck_assert_refused (gpb_pipe_ask (s_actor, (const char *[]){ "HOST", "inproc://x", NULL },
+                                     &error),
                        GPB_UNAVAILABLE, "no such card");
     zactor_destroy (&s_actor);
     gpb_codec_destroy (&s_codec);

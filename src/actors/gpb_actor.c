@@ -2,9 +2,9 @@
 //
 //  Starts the others and stops them in the opposite order: it looks for devices, starts a
 //  gpb_device for each (all open their devices at the same time), and tells the broker of each
-//  whether it serves or why not, and likewise of its kernel host. A device that could not be opened leaves a node with the others; a
-//  node without any still serves, and says why. No endpoint is bound before that, so that a client
-//  that finds one finds the devices too.
+//  whether it serves or why not, and likewise of its kernel host. A device that could not be opened
+//  leaves a node with the others; a node without any still serves, and says why. No endpoint is
+//  bound before that, so that a client that finds one finds the devices too.
 //
 //  With isolation = process, looking for devices and each device are other processes'
 //  (gpb_discovery, gpb_supervisor): no backend is loaded here, and no driver can end this process.
@@ -45,8 +45,8 @@ s_is_isolated (const self_t *self)
     return streq (gpb_config_string (self->config, "isolation"), "process");
 }
 
-//  All devices open at once: every BIND, and every HOST behind it, is sent before the first answer is
-//  waited for.
+//  All devices open at once: every BIND, and every HOST behind it, is sent before the first answer
+//  is waited for.
 static void
 s_start_devices (self_t *self, unsigned count)
 {
@@ -72,10 +72,10 @@ s_pass_on (self_t *self, unsigned index, const char *taken, const char *refused,
     *is_done = zstr_recvx (self->devices [index], &status, &text, NULL) == 2
                && streq (status, gpb_status_name (GPB_OK));
     snprintf (number, sizeof number, "%u", index);
-    gpb_status_t told = gpb_pipe_ask (
-        self->broker,
-        (const char *[]){ *is_done ? taken : refused, number, text ? text : "interrupted", NULL },
-        error);
+    gpb_status_t told = gpb_pipe_ask (self->broker,
+                                      (const char *[]){ *is_done ? taken : refused, number,
+                                                        text ? text : "interrupted", NULL },
+                                      error);
     zstr_free (&status);
     zstr_free (&text);
     return told;

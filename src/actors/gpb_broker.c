@@ -11,8 +11,8 @@
 //  over. A client that leaves takes its waiting requests along, and its devices are told, so that
 //  what it rented returns. A device's answer to a request that is answered already is dropped.
 //
-//  Messages of persistent kernels do not wait here: they go to a kernel host at once (gpb_hosting.h),
-//  and are otherwise requests as all others.
+//  Messages of persistent kernels do not wait here: they go to a kernel host at once
+//  (gpb_hosting.h), and are otherwise requests as all others.
 //
 //  What may run twice is tried again: an idempotent request whose device was lost, on another one
 //  or on that one when it is back; and a rent or a reservation that its device had too little
@@ -34,9 +34,9 @@
 #define SLICE 16                   //  requests between two looks at the devices' answers
 #define FIGURES_NS GPB_NS_PER_S    //  between two questions to a device about its figures
 #define FIGURES_SOON_NS                                                                            \
-    (100 * GPB_NS_PER_MS)         //  where they change without an answer that says so
-#define STOP_LINGER_MS 1000       //  for the last answers to leave over tcp
-#define PIPE_ITEM 0               //  of the poller
+    (100 * GPB_NS_PER_MS)      //  where they change without an answer that says so
+#define STOP_LINGER_MS 1000    //  for the last answers to leave over tcp
+#define PIPE_ITEM 0            //  of the poller
 #define ROUTER_ITEM 1
 #define REMOTE_ITEM 2
 #define MONITOR_ITEM 3
@@ -561,7 +561,7 @@ s_expire (self_t *self, uint64_t now_ns)
         gpb_error_set (&error, GPB_DEADLINE_EXCEEDED, "the request's time was up %s",
                        entry->is_hosted ? "while a kernel host had it"
                        : entry->sent_ns ? "while a device worked on it"
-                                      : "while it waited for a device");
+                                        : "while it waited for a device");
         self->counts.expired++;
         s_answer_early (self, entry, &error);
     }

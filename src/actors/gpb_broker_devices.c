@@ -154,8 +154,8 @@ gpb_broker_command (void *actor, char **words, size_t count, gpb_error_t *error)
                               words [0]);
     char *end;
     const unsigned long number = strtoul (words [1], &end, 10);
-    const bool is_there = end != words [1] && *end == 0
-                          && number < gpb_placement_devices (self->placement);
+    const bool is_there =
+        end != words [1] && *end == 0 && number < gpb_placement_devices (self->placement);
     const unsigned index = is_there ? (unsigned) number : 0;
     if (s_commands [at].is_first && (!is_there || s_is_told (self, index)))
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "device %s: expected a new one below %u",

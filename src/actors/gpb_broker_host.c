@@ -1,9 +1,9 @@
 //  gpb_broker_host - a broker's part in messages of persistent kernels
 //
-//  One that is accepted goes to a kernel host at once, which has the queue (gpb_hosting.h); the book,
-//  the client's principal, its deadline and its cancelling know no difference from a request that a
-//  device has. What a host says of its kernels is kept for those who ask. Runs on the broker's
-//  thread.
+//  One that is accepted goes to a kernel host at once, which has the queue (gpb_hosting.h); the
+//  book, the client's principal, its deadline and its cancelling know no difference from a request
+//  that a device has. What a host says of its kernels is kept for those who ask. Runs on the
+//  broker's thread.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

@@ -1,11 +1,10 @@
 //  gpb_broker_registration - a broker's part in adding a kernel to all devices
 //
-//  Sends the two rounds of a registration (gpb_registration.h) to every device that serves, or, where
-//  the kernel is a persistent one, to the kernel hosts of these devices, and takes what they answer;
-//  the entry in the book is open until the last one has. Its client is
-//  answered by the request's deadline whatever they do. What was added is kept, a request for each
-//  kernel, for devices that are not there when it is, or are lost and come back. Runs on the
-//  broker's thread.
+//  Sends the two rounds of a registration (gpb_registration.h) to every device that serves, or,
+//  where the kernel is a persistent one, to the kernel hosts of these devices, and takes what they
+//  answer; the entry in the book is open until the last one has. Its client is answered by the
+//  request's deadline whatever they do. What was added is kept, a request for each kernel, for
+//  devices that are not there when it is, or are lost and come back. Runs on the broker's thread.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -78,8 +77,7 @@ s_keep (self_t *self, gpb_registration_t *registration)
     zmq_msg_copy (&kept->header, &registration->commit);
     kept->is_persistent = registration->is_persistent;
     for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-        if (!(registration->asked & 1ULL << device)
-            && s_serves (self, device, kept->is_persistent))
+        if (!(registration->asked & 1ULL << device) && s_serves (self, device, kept->is_persistent))
             gpb_executors_tell (&self->executors, s_executor (device, kept->is_persistent),
                                 &kept->header);
 }

@@ -20,8 +20,8 @@
 typedef struct {
     const gpb_carrier_t *carrier, *host_carrier;    //  for their routers
 
-    //  The kernel host's last word: what is on the device does not end, for this reason, and nothing
-    //  but the process's end does away with it. It does not return.
+    //  The kernel host's last word: what is on the device does not end, for this reason, and
+    //  nothing but the process's end does away with it. It does not return.
     void (*stuck) (void *context, const char *reason);
     void *stuck_context;
 } gpb_device_process_t;

@@ -1,9 +1,8 @@
 //  gpb_entry - a request in the broker, and the client that it came from
 //
 //  Plain structures that the book (gpb_book.h), the queues (gpb_queue.h), the placement
-//  (gpb_placement.h) and the hosting (gpb_hosting.h) share: each of these owns the fields that stand
-//  under its name. One thread:
-//  the broker's.
+//  (gpb_placement.h) and the hosting (gpb_hosting.h) share: each of these owns the fields that
+//  stand under its name. One thread: the broker's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

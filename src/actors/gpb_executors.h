@@ -6,8 +6,8 @@
 //  thread: the broker's.
 //
 //  A device's kernel host is an executor of its own, and what goes to it says so in its hop. Where
-//  it is reached at the device's own endpoint (a supervisor's), both share a DEALER, so that what is
-//  said of the device and what either answers come in the order in which they were said.
+//  it is reached at the device's own endpoint (a supervisor's), both share a DEALER, so that what
+//  is said of the device and what either answers come in the order in which they were said.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -17,7 +17,8 @@
 #include "gpb_entry.h"
 
 #define GPB_EXECUTORS_DEVICES_MAX 64
-#define GPB_EXECUTORS_MAX (2 * GPB_EXECUTORS_DEVICES_MAX)    //  a device's own number, or its host's
+#define GPB_EXECUTORS_MAX                                                                          \
+    (2 * GPB_EXECUTORS_DEVICES_MAX)    //  a device's own number, or its host's
 
 //  A structure of zeros has none.
 typedef struct {
@@ -25,8 +26,8 @@ typedef struct {
                                              //  its device's
     bool touched [GPB_EXECUTORS_MAX];        //  something was done with it since it was read until
                                              //  there was no more (gpb_poller.h)
-    unsigned numbers [GPB_EXECUTORS_MAX];    //  of those with a DEALER of their own, in the order of
-                                             //  connecting: they are to be read
+    unsigned numbers [GPB_EXECUTORS_MAX];    //  of those with a DEALER of their own, in the order
+                                             //  of connecting: they are to be read
     unsigned count;
 } gpb_executors_t;
 
@@ -70,8 +71,8 @@ void gpb_executors_ask_figures (gpb_executors_t *self, unsigned index);
 void gpb_executors_cancel (gpb_executors_t *self, unsigned index, uint64_t client, uint64_t id);
 void gpb_executors_goodbye (gpb_executors_t *self, unsigned index, uint64_t client);
 
-//  The next answer and the hop that it goes with; false where there is none. Where a host shares its
-//  device's DEALER, the device's has the answers of both, and the hop says whose each is.
+//  The next answer and the hop that it goes with; false where there is none. Where a host shares
+//  its device's DEALER, the device's has the answers of both, and the hop says whose each is.
 bool gpb_executors_recv (gpb_executors_t *self, unsigned index, gpb_hop_t *hop,
                          gpb_message_t *message);
 

@@ -9,12 +9,13 @@
 #include <inttypes.h>
 
 #define PACE_UNKNOWN 10000    //  ns, of a host that has answered nothing yet
-#define RETRY_SHARE 16                       //  of what a host has is to be done before it is worth
-                                             //  asking again
+#define RETRY_SHARE                                                                                \
+    16    //  of what a host has is to be done before it is worth
+          //  asking again
 #define RETRY_MAX_MS 60000
 
-//  Every bit of the outcome hangs on every bit of the number (the finalizer of SplitMix64, Steele et
-//  al. 2014): the devices' ranks for neighbouring keys have nothing to do with one another.
+//  Every bit of the outcome hangs on every bit of the number (the finalizer of SplitMix64, Steele
+//  et al. 2014): the devices' ranks for neighbouring keys have nothing to do with one another.
 static uint64_t
 s_mix (uint64_t number)
 {
@@ -120,8 +121,9 @@ gpb_hosting_admit (gpb_placement_t *self, const gpb_tenant_t *tenant, unsigned i
             continue;
         *retry_after_ms = s_retry_after_ms (device);
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
-                              "%" PRIu64 " messages of %" PRIu64 " bytes %s, and the bound is %" PRIu64
-                              " messages of %" PRIu64 " bytes: try again in %" PRIu32 " ms",
+                              "%" PRIu64 " messages of %" PRIu64
+                              " bytes %s, and the bound is %" PRIu64 " messages of %" PRIu64
+                              " bytes: try again in %" PRIu32 " ms",
                               loads [load].hosted, loads [load].hosted_size, loads [load].whose,
                               bound->requests, bound->size, *retry_after_ms);
     }
@@ -149,9 +151,8 @@ void
 gpb_hosting_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok, uint64_t now_ns)
 {
     gpb_placed_device_t *device = gpb_placement_device (self, entry->device);
-    const uint64_t began_ns = entry->sent_ns > device->last_host_answer_ns
-                                  ? entry->sent_ns
-                                  : device->last_host_answer_ns;
+    const uint64_t began_ns =
+        entry->sent_ns > device->last_host_answer_ns ? entry->sent_ns : device->last_host_answer_ns;
     device->host_pace_ns =
         gpb_placement_smooth (device->host_pace_ns, now_ns > began_ns ? now_ns - began_ns : 1);
     device->last_host_answer_ns = now_ns;

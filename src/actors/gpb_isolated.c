@@ -1,10 +1,11 @@
 //  gpb_isolated - the process of one device: the other side of a gpb_supervisor
 //
-//  The device's actor, and the kernel host that it starts, are the same as in a node, but that their
-//  messages go through shared memory (gpb_carriage.h), either's through its own. Beside them this thread waits for what the node says, also while the device is
-//  being opened. What bounds a stranger does not bound the node, which has looked at all that it
-//  passes on: here there are no heartbeats, since a node that a debugger holds for a minute would
-//  lose all that is rented, and no limits of answers.
+//  The device's actor, and the kernel host that it starts, are the same as in a node, but that
+//  their messages go through shared memory (gpb_carriage.h), either's through its own. Beside them
+//  this thread waits for what the node says, also while the device is being opened. What bounds a
+//  stranger does not bound the node, which has looked at all that it passes on: here there are no
+//  heartbeats, since a node that a debugger holds for a minute would lose all that is rented, and
+//  no limits of answers.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -77,8 +78,8 @@ s_pack (void *context, gpb_message_t *message)
     gpb_carriage_pack (context, message);
 }
 
-//  The node kills what does not end of itself. Packets of a socket are whole, whichever thread sends
-//  them.
+//  The node kills what does not end of itself. Packets of a socket are whole, whichever thread
+//  sends them.
 static void
 s_stuck (void *self_p, const char *reason)
 {
@@ -124,8 +125,8 @@ s_map_all (self_t *self, gpb_error_t *error)
     return status;
 }
 
-//  Waits for the actor's answer to a command or, where that has come, for the node to say STOP (a node
-//  ends a process that is not ready without a word). UNAVAILABLE: the node is gone.
+//  Waits for the actor's answer to a command or, where that has come, for the node to say STOP (a
+//  node ends a process that is not ready without a word). UNAVAILABLE: the node is gone.
 static gpb_status_t
 s_wait (self_t *self, bool waits_for_actor, gpb_error_t *error)
 {

@@ -54,8 +54,8 @@ typedef struct {
     gpb_histogram_t queued;    //  from receiving a request to handing it over
 
     //  The hosting's (gpb_hosting.h)
-    bool has_host;               //  it takes messages of persistent kernels
-    char host_reason [512];      //  why it has none
+    bool has_host;                   //  it takes messages of persistent kernels
+    char host_reason [512];          //  why it has none
     uint64_t hosted, hosted_size;    //  messages that its host has, and their bytes
     uint64_t host_pace_ns;           //  smoothed time from one of the host's answers to the next,
                                      //  while it has messages; 0: not known yet

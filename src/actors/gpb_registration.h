@@ -2,9 +2,9 @@
 //
 //  In two rounds: first every device checks and compiles it, then, if all could, every device takes
 //  it, and the broker's list too. So a kernel is on all devices or on none, and a replacement that
-//  does not compile leaves the old one in its place everywhere. For a persistent kernel the devices'
-//  kernel hosts are asked in their place; one of a name stays what it is, persistent or not, since
-//  the other kind of executor would go on with the old one. One thread: the broker's.
+//  does not compile leaves the old one in its place everywhere. For a persistent kernel the
+//  devices' kernel hosts are asked in their place; one of a name stays what it is, persistent or
+//  not, since the other kind of executor would go on with the old one. One thread: the broker's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

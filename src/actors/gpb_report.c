@@ -138,8 +138,8 @@ gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
     Gpb__V1__StatsReply stats = GPB__V1__STATS_REPLY__INIT;
     s_description_t *descriptions = s_describe_all (self, &stats.devices);
-    stats.residencies = gpb_alloc (gpb_residencies_count (self->residencies),
-                                   sizeof *stats.residencies);
+    stats.residencies =
+        gpb_alloc (gpb_residencies_count (self->residencies), sizeof *stats.residencies);
     if (!descriptions || !stats.residencies) {
         s_refuse_memory (service, call);
         if (descriptions)

@@ -1,6 +1,7 @@
 //  gpb_residencies - what kernel hosts have said last of their persistent kernels
 //
-//  protobuf-c has no function that copies a message: it is packed and unpacked again, once a second.
+//  protobuf-c has no function that copies a message: it is packed and unpacked again, once a
+//  second.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

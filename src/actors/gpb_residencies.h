@@ -1,8 +1,8 @@
 //  gpb_residencies - what kernel hosts have said last of their persistent kernels
 //
 //  A copy of each host's residencies, until it says others, or is lost: at most
-//  GPB_RESIDENCIES_MAX of a host, and those are what one header of 64 KiB held. Plain structure; one
-//  thread: the broker's.
+//  GPB_RESIDENCIES_MAX of a host, and those are what one header of 64 KiB held. Plain structure;
+//  one thread: the broker's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -22,8 +22,8 @@ typedef struct {
     Gpb__V1__StatsReply *told [GPB_RESIDENCIES_HOSTS_MAX];    //  by device; NULL: nothing
 } gpb_residencies_t;
 
-//  Copies them from a host's stats. True where a kernel's state is another one now, or was not known
-//  before. Where memory runs out nothing is known of the host.
+//  Copies them from a host's stats. True where a kernel's state is another one now, or was not
+//  known before. Where memory runs out nothing is known of the host.
 bool gpb_residencies_copy (gpb_residencies_t *self, unsigned device,
                            const Gpb__V1__StatsReply *stats);
 

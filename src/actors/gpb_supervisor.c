@@ -7,8 +7,8 @@
 //  A process hangs when the oldest thing that its device was given has been the oldest for
 //  `kernel_timeout_ms`: all that was given before has been answered, so that nothing stands in its
 //  way. (A persistent kernel's message waits for its turn in the host, which watches its handlers
-//  itself; but a host that answers nothing for so long, not even the broker's questions, hangs too.)
-//  What a client has given up, or whose time is up, is answered before it is done; so the
+//  itself; but a host that answers nothing for so long, not even the broker's questions, hangs
+//  too.) What a client has given up, or whose time is up, is answered before it is done; so the
 //  process also says, with its figures, how long the first job of a stream has been the first.
 //  Either way it is killed, and told from a crash by the reason.
 //
@@ -340,7 +340,8 @@ s_recv_control (gpb_supervisor_t *self)
     int got = gpb_child_recv (&self->child, text, sizeof text);
     if (got > 0 && self->state == GPB_PROCESS_STARTING) {
         const size_t ready = strlen (GPB_ISOLATED_READY);
-        if (strncmp (text, GPB_ISOLATED_READY, ready) == 0 && (!text [ready] || text [ready] == ' '))
+        if (strncmp (text, GPB_ISOLATED_READY, ready) == 0
+            && (!text [ready] || text [ready] == ' '))
             gpb_supervisor_up (self, text [ready] ? text + ready + 1 : "");
         else {
             const char *blank = strchr (text, ' ');    //  behind the status

@@ -6,9 +6,9 @@
 //  large payloads go through shared memory. It loads no backend.
 //
 //  The process has the device's kernel host too. HOST is answered by where that is reached: at the
-//  endpoint of BIND, whatever HOST has named, by messages whose hop says that they are for it. So the
-//  broker reads that a device is lost before what that means for either's requests. Where the process
-//  has no kernel host HOST comes back with the reason.
+//  endpoint of BIND, whatever HOST has named, by messages whose hop says that they are for it. So
+//  the broker reads that a device is lost before what that means for either's requests. Where the
+//  process has no kernel host HOST comes back with the reason.
 //
 //  When the process ends, whatever the cause, or hangs, the broker is told that the device is
 //  RESTARTING and why, and everything that the process had is answered UNAVAILABLE with the reason.

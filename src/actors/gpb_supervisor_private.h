@@ -32,11 +32,11 @@ typedef enum {
 
 //  One of the process's two actors, and what is between it and us.
 typedef struct {
-    unsigned item;           //  of the poller
+    unsigned item;    //  of the poller
     gpb_flights_t *flights;
-    zsock_t *dealer;         //  NULL unless the process is up
+    zsock_t *dealer;    //  NULL unless the process is up
     gpb_carriage_t carriage;
-    char path [112];         //  of its endpoint
+    char path [112];    //  of its endpoint
 } gpb_supervised_t;
 
 typedef struct {
@@ -57,8 +57,8 @@ typedef struct {
     uint64_t until_ns;    //  when what the state waits for is due, or given up
     gpb_child_t child;
     char no_host [512];        //  why the process has no kernel host; "": it has one
-    uint64_t host_asked_ns;    //  when the broker first asked the host itself for something since it
-                               //  was heard last; 0: it has been heard
+    uint64_t host_asked_ns;    //  when the broker first asked the host itself for something since
+                               //  it was heard last; 0: it has been heard
     char folder [64];          //  of its endpoints; "": none yet
     uint64_t processes;        //  started
     uint64_t restarts;         //  processes lost

@@ -69,8 +69,9 @@ gpb_test_broker_open_hosts (gpb_test_broker_t *self, unsigned devices)
         gpb_test_executor_open_host (host, index ? "second-host" : "first-host",
                                      GPB_TEST_PERSISTENT);
         snprintf (number, sizeof number, "%u", index);
-        ck_assert_ok (gpb_pipe_ask (
-            self->actor, (const char *[]){ "HOST", number, host->endpoint, NULL }, &error));
+        ck_assert_ok (gpb_pipe_ask (self->actor,
+                                    (const char *[]){ "HOST", number, host->endpoint, NULL },
+                                    &error));
         self->hosts_count++;
     }
 }
@@ -81,8 +82,9 @@ gpb_test_broker_open_isolated (gpb_test_broker_t *self)
     gpb_error_t error;
     gpb_test_broker_open (self, 1);
     self->devices [0].resident = GPB_TEST_PERSISTENT;
-    ck_assert_ok (gpb_pipe_ask (
-        self->actor, (const char *[]){ "HOST", "0", self->devices [0].endpoint, NULL }, &error));
+    ck_assert_ok (gpb_pipe_ask (self->actor,
+                                (const char *[]){ "HOST", "0", self->devices [0].endpoint, NULL },
+                                &error));
 }
 
 void

@@ -23,7 +23,7 @@ typedef struct {
     gpb_test_executor_t devices [GPB_TEST_DEVICES_MAX];
     unsigned devices_count;    //  introduced
     gpb_test_executor_t hosts [GPB_TEST_DEVICES_MAX];
-    unsigned hosts_count;      //  likewise
+    unsigned hosts_count;    //  likewise
     gpb_test_peer_t client;
 } gpb_test_broker_t;
 
@@ -42,8 +42,8 @@ void gpb_test_broker_introduce (gpb_test_broker_t *self, unsigned index);
 //  Starts one whose devices have kernel hosts too.
 void gpb_test_broker_open_hosts (gpb_test_broker_t *self, unsigned devices);
 
-//  Starts one with a device that has a process of its own, as its supervisor shows it: the kernel host
-//  is at the device's own endpoint, and devices [0] gets what is for either.
+//  Starts one with a device that has a process of its own, as its supervisor shows it: the kernel
+//  host is at the device's own endpoint, and devices [0] gets what is for either.
 void gpb_test_broker_open_isolated (gpb_test_broker_t *self);
 
 //  Stops the broker, where the test has not, and closes what else there is.

@@ -66,8 +66,8 @@ typedef struct {
     size_t payloads_count;
 } gpb_test_work_t;
 
-//  A device, or its kernel host, as a broker sees it: a ROUTER over inproc. It answers stats, goodbye
-//  and cancel by itself.
+//  A device, or its kernel host, as a broker sees it: a ROUTER over inproc. It answers stats,
+//  goodbye and cancel by itself.
 typedef struct {
     zsock_t *router;
     char endpoint [64];
@@ -77,7 +77,7 @@ typedef struct {
     char name [32];
     const char *capability;    //  one beside "gpu", or NULL
     uint64_t available_memory;
-    bool has_pool;    //  says its pool's figures
+    bool has_pool;           //  says its pool's figures
     const char *resident;    //  the only kernel of the kernel host that it is, or is too
     Gpb__V1__ResidencyState residency;
     unsigned stats_asked;
