@@ -15,7 +15,7 @@
 #define GPB_LANE_BARRIER() BARRIER ()
 #define GPB_LANE_FIRST() (local_id (0) == 0)
 #else
-#define GPB_LANE_BARRIER()
+#define GPB_LANE_BARRIER() ((void) 0)
 #define GPB_LANE_FIRST() 1
 #endif
 
@@ -70,8 +70,12 @@ gpb_wait (GLOBAL gpb_lane_control_t *control, GLOBAL gpb_lane_request_t *request
     for (uint polls = 0;; polls++) {
         if (GPB_LOAD_ACQUIRE (&request->sequence) == index + 1)
             return 1;
-        if (GPB_LOAD_COMMAND (control) != GPB_LANE_RUN)
+        if (GPB_LOAD_COMMAND (control) != GPB_LANE_RUN) {
+            //  Once more, and in order: whatever was published before the command is seen. (Polling
+            //  in order would have each poll of a GPU's take two trips over the bus, one by one.)
+            (void) GPB_LOAD_ACQUIRE (&control->command);
             return GPB_LOAD_ACQUIRE (&request->sequence) == index + 1;
+        }
         if (polls % 64 == 63) {
             GPB_STORE_HEARTBEAT (control, ++*heartbeat);
             if (idle_ticks ? GPB_TICKS () - start > idle_ticks : idle_polls && polls > idle_polls)
@@ -110,14 +114,16 @@ gpb_dispatch (GLOBAL uchar *memory, ulong control_offset)
         gpb_outcome_t outcome = { GPB_LANE_SKIPPED, 0, 0, 0 };
         if (!(flags & GPB_LANE_CANCELLED))
             outcome = gpb_handle (memory, heap, request, answer, state);
-        if (GPB_LANE_FIRST ())
+        else
+            GPB_LANE_BARRIER ();    //  all have read the flags before the first one writes them again
+        if (GPB_LANE_FIRST ()) {
+            GPB_STORE_HEARTBEAT (control, ++heartbeat);
             gpb_answer (answer, &outcome, head + 1);
+        }
         head++;
     }
-    if (GPB_LANE_FIRST ()) {
+    if (GPB_LANE_FIRST ())
         control->head = head;
-        GPB_STORE ((volatile GLOBAL uint *) &control->running, GPB_LANE_PARKED);
-    }
 }
 
 KERNEL void

@@ -1,9 +1,9 @@
 //  gpb_lane - what host and device share of a persistent kernel: its ring in memory
 //
 //  A package with `persistent = true` gives one function, HANDLER (name), that turns one message
-//  into one answer. libgpb puts the prelude and the first part of this text in front of it, and the
-//  second part, the loop, behind it. The same text is OpenCL C 2.0, CUDA C++ and C11: the last is
-//  how the tests run the loop as a thread, where a sanitizer sees every access.
+//  into one answer. libgpb puts the prelude and this text in front of it, and the loop
+//  (gpb_dispatch.h) behind it. The same text is OpenCL C 2.0, CUDA C++ and C11: the last is what the
+//  host includes, and how the tests run the loop as a thread, where a sanitizer sees every access.
 //
 //  One work-group serves one lane. Its first work-item waits for the slot that is next, all of them
 //  call the handler, and the first one publishes the answer. Nothing is shared between the two
@@ -25,7 +25,7 @@
 //  adjacent-line prefetcher fetches in pairs:
 //
 //      control   0  command and geometry: the host writes, before the launch or (command) at any time
-//              128  heartbeat, head, state: the device writes
+//              128  heartbeat, head: the device writes
 //      slot n    0  request: sequence, sizes, places    32  input, where it fits: slot_size bytes
 //                   answer:  sequence, size, status, ticks   32  output, where it fits
 //
@@ -51,10 +51,34 @@
 #define GPB_LOAD_ACQUIRE(address) __nv_atomic_load_n ((address), __NV_ATOMIC_ACQUIRE, GPB_SYSTEM)
 #define GPB_STORE_RELEASE(address, value)                                                          \
     __nv_atomic_store_n ((address), (value), __NV_ATOMIC_RELEASE, GPB_SYSTEM)
-#define GPB_LOAD(address) __nv_atomic_load_n ((address), __NV_ATOMIC_RELAXED, GPB_SYSTEM)
-#define GPB_STORE(address, value)                                                                  \
-    __nv_atomic_store_n ((address), (value), __NV_ATOMIC_RELAXED, GPB_SYSTEM)
+#define GPB_LOAD(address) gpb_load (address)
+#define GPB_STORE(address, value) gpb_store ((address), (value))
 #define GPB_RELAX(polls) __nanosleep ((polls) < 64 ? 20 : 200)
+
+//  The compiler's own functions take no pointer to volatile.
+FUNCTION uint
+gpb_load (volatile uint *address)
+{
+    return __nv_atomic_load_n ((uint *) address, __NV_ATOMIC_RELAXED, GPB_SYSTEM);
+}
+
+FUNCTION ulong
+gpb_load (volatile ulong *address)
+{
+    return __nv_atomic_load_n ((ulong *) address, __NV_ATOMIC_RELAXED, GPB_SYSTEM);
+}
+
+FUNCTION void
+gpb_store (volatile uint *address, uint value)
+{
+    __nv_atomic_store_n ((uint *) address, value, __NV_ATOMIC_RELAXED, GPB_SYSTEM);
+}
+
+FUNCTION void
+gpb_store (volatile ulong *address, ulong value)
+{
+    __nv_atomic_store_n ((ulong *) address, value, __NV_ATOMIC_RELAXED, GPB_SYSTEM);
+}
 
 FUNCTION ulong
 gpb_ticks (void)
@@ -124,9 +148,12 @@ gpb_ticks (void)
 #define GPB_STORE_RELEASE(address, value) __atomic_store_n ((address), (value), __ATOMIC_RELEASE)
 #define GPB_LOAD(address) __atomic_load_n ((address), __ATOMIC_RELAXED)
 #define GPB_STORE(address, value) __atomic_store_n ((address), (value), __ATOMIC_RELAXED)
+#define GPB_FENCE()
+//  Who runs the loop as a thread has said how it waits, and its clock.
+#ifndef GPB_RELAX
 #define GPB_RELAX(polls)
 #define GPB_TICKS() 0
-#define GPB_FENCE()
+#endif
 
 #endif
 
@@ -136,12 +163,8 @@ gpb_ticks (void)
 #define GPB_LANE_UNIT 128    //  bytes: what everything is a multiple of
 
 //  gpb_lane_control_t.command
-#define GPB_LANE_RUN 0u
-#define GPB_LANE_PARK 1u    //  return as soon as no message waits
-
-//  gpb_lane_control_t.state
-#define GPB_LANE_PARKED 0u
-#define GPB_LANE_RUNNING 1u
+#define GPB_LANE_RUN 0ul
+#define GPB_LANE_PARK 1ul    //  return as soon as no message waits
 
 //  gpb_lane_request_t.flags
 #define GPB_LANE_CANCELLED 1u    //  by the host, also later: a handler that has not begun does not
@@ -152,7 +175,7 @@ gpb_ticks (void)
 #define GPB_LANE_OVERFLOW 2u    //  the handler said that it wrote more than there was room for
 
 typedef struct {
-    uint command;
+    ulong command;
     uint slots;           //  a power of two
     uint request_size;    //  bytes of a request with its input: a multiple of the unit
     uint answer_size;     //  bytes of an answer with its output
@@ -162,12 +185,11 @@ typedef struct {
     ulong state;
     ulong idle_ticks;    //  without a message, and it parks by itself; 0: never
     uint idle_polls;     //  the same where the device has no clock
-    uint padding [17];
+    uint padding [15];
 
     ulong heartbeat;    //  changes while it waits, and with every message
     ulong head;         //  the index that it serves next, or is serving
-    uint running;       //  GPB_LANE_RUNNING from its first instruction to its last
-    uint more_padding [27];
+    ulong more_padding [14];
 } gpb_lane_control_t;
 
 typedef struct {
@@ -194,7 +216,7 @@ typedef struct {
 #define HANDLER(name)                                                                              \
     FUNCTION void GPB_HANDLER_NAME (name)
 
-#define GPB_LOAD_COMMAND(control) GPB_LOAD ((volatile GLOBAL uint *) &(control)->command)
+#define GPB_LOAD_COMMAND(control) GPB_LOAD ((volatile GLOBAL ulong *) &(control)->command)
 #define GPB_STORE_HEARTBEAT(control, value)                                                        \
     GPB_STORE ((volatile GLOBAL ulong *) &(control)->heartbeat, (value))
 

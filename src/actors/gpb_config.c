@@ -11,6 +11,7 @@
 
 #include "gpb_alloc.h"
 #include "gpb_config_private.h"
+#include "gpb_persistent.h"
 #include "gpb_principal.h"
 
 #include <assert.h>
@@ -24,7 +25,7 @@
 #include <string.h>
 
 //  Bytes of the help text; a test says when it no longer fits.
-#define HELP_MAX_SIZE 16384
+#define HELP_MAX_SIZE 20480
 
 //  A week: the longest time that makes sense for a request or a pause, and one that fits an int in
 //  milliseconds.
@@ -102,6 +103,34 @@ static const s_key_t s_keys [] = {
       "Whether replies say, from device events, how long copies and kernels took." },
     { "streams", GPB_CONFIG_NUMBER, "4", 1, 16, NULL,
       "Streams of each device: requests that copy and compute at the same time." },
+    { "persistent", GPB_CONFIG_WORDS, "", 0, 0, gpb_persistent_check,
+      "Persistent kernels otherwise than their packages say: NAME:SETTING=VALUE,... with lanes,\n"
+      "slots and slot_size as in kernel.conf, and devices=all or INDEX|CAPABILITY|... for where "
+      "they\n"
+      "may stay." },
+    { "persistent_preload", GPB_CONFIG_BOOL, "false", 0, 0, NULL,
+      "Whether persistent kernels are compiled at start, and not with their first message." },
+    { "persistent_idle_ms", GPB_CONFIG_NUMBER, "20", 1, TIME_MAX_MS, NULL,
+      "A lane of a persistent kernel that has had no message for so long leaves the device until "
+      "the\n"
+      "next one: up to then it keeps a processor busy." },
+    { "persistent_spin_us", GPB_CONFIG_NUMBER, "50", 0, 1000000, NULL,
+      "How long a kernel host that waits for an answer of a persistent kernel looks for it without "
+      "a\n"
+      "pause, before it looks at intervals of 50 to 1000 us." },
+    { "persistent_queue_requests", GPB_CONFIG_NUMBER, "16384", 1, UINT32_MAX, NULL,
+      "Messages of one persistent kernel that wait for one device's lanes at most." },
+    { "persistent_queue_size", GPB_CONFIG_NUMBER, "67108864", 65536, INT64_MAX, NULL,
+      "Bytes that these take at most." },
+    { "persistent_memory", GPB_CONFIG_NUMBER, "67108864", 0, INT64_MAX, NULL,
+      "Bytes of each device for those messages of one persistent kernel that do not fit a slot; "
+      "two\n"
+      "of the largest for each lane are there in any case." },
+    { "resident_lanes", GPB_CONFIG_NUMBER, "0", 0, 32, NULL,
+      "Lanes of persistent kernels that are on one device at the same time; 0, and at most: as "
+      "many "
+      "as\n"
+      "the device has to spare, on a CPU its compute units less one." },
     { "max_frame_size", GPB_CONFIG_NUMBER, "1073741824", 65536, INT64_MAX, NULL,
       "Bytes of one frame; a connection that sends a larger one is closed." },
     { "max_queued_requests", GPB_CONFIG_NUMBER, "65536", 1, UINT32_MAX, NULL,

@@ -30,7 +30,7 @@ typedef struct {
     gpb_child_t node;    //  the other end of the control socket; pid is 0
     gpb_carriage_t carriage, host_carriage;
     gpb_carrier_t carrier, host_carrier;
-    gpb_device_process_t process;
+    gpb_device_apart_t apart;
     gpb_device_args_t args;
     zactor_t *actor;
 } self_t;
@@ -92,7 +92,7 @@ static void
 s_device (zsock_t *pipe, void *self_p)
 {
     self_t *self = self_p;
-    gpb_device_run (pipe, &self->args, &self->process);
+    gpb_device_run (pipe, &self->args, &self->apart);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -118,10 +118,10 @@ s_map_all (self_t *self, gpb_error_t *error)
         status = s_map (&self->host_carriage, GPB_CHILD_SHARED + 2, error);
     self->carrier = (gpb_carrier_t){ &self->carriage, s_unpack, s_pack };
     self->host_carrier = (gpb_carrier_t){ &self->host_carriage, s_unpack, s_pack };
-    self->process = (gpb_device_process_t){ .carrier = &self->carrier,
-                                            .host_carrier = &self->host_carrier,
-                                            .stuck = s_stuck,
-                                            .stuck_context = self };
+    self->apart = (gpb_device_apart_t){ .device = &self->carrier,
+                                        .host = &self->host_carrier,
+                                        .stuck = s_stuck,
+                                        .stuck_context = self };
     return status;
 }
 

@@ -31,6 +31,9 @@ typedef enum {
 //  (FAILED_PRECONDITION), and it is GPB_OK otherwise. Any thread; one instance is for one thread.
 gpb_cache_t *gpb_cache_new (const char *directory, uint64_t max_size, gpb_error_t *error);
 
+//  The same for a configuration's folder, where "" means the default one, and "none" none.
+gpb_cache_t *gpb_cache_open (const char *directory, uint64_t max_size, gpb_error_t *error);
+
 void gpb_cache_destroy (gpb_cache_t **self_p);
 
 //  Entries found and not found since it was made.

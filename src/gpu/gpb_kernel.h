@@ -239,6 +239,9 @@ typedef struct _gpb_kernels_t gpb_kernels_t;
 //  notice; a folder that is not there likewise. NULL only when memory runs out.
 gpb_kernels_t *gpb_kernels_new (const char *path, gpb_error_t *error);
 
+//  The same for a configuration's path, where "" means the default one.
+gpb_kernels_t *gpb_kernels_open (const char *path, gpb_error_t *error);
+
 void gpb_kernels_destroy (gpb_kernels_t **self_p);
 
 //  NULL where there is none. Borrowed.

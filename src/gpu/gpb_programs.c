@@ -58,19 +58,9 @@ gpb_programs_new (const gpb_shared_context_t *shared, const char *kernel_path,
         return NULL;
     }
     self->shared = shared;
-    char *default_path = kernel_path [0] ? NULL : gpb_kernels_default_path ();
-    char *default_directory = cache_directory [0] ? NULL : gpb_cache_default_directory ();
-    if (strcmp (cache_directory, "none") == 0)
-        cache_directory = "";
-    if (kernel_path [0] || default_path)
-        self->kernels = gpb_kernels_new (default_path ? default_path : kernel_path, error);
-    else
-        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the path of kernels");
+    self->kernels = gpb_kernels_open (kernel_path, error);
     if (self->kernels)
-        self->cache = gpb_cache_new (default_directory ? default_directory : cache_directory,
-                                     cache_size, error);
-    gpb_free (default_path);
-    gpb_free (default_directory);
+        self->cache = gpb_cache_open (cache_directory, cache_size, error);
     if (!self->cache)
         gpb_programs_destroy (&self);
     return self;
