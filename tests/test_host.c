@@ -248,10 +248,10 @@ START_TEST (test_what_is_no_message_is_refused)
     gpb_request_t *request = s_message ("fake_count", &word, 3);
     gpb_test_actor_refused (s_client, request, GPB_INVALID_ARGUMENT, "4");
     request = s_word ("fake_count", 1);
-    gpb_request_global (request, 1, (const uint64_t []){ 64 });
+    gpb_request_set_global (request, 1, (const uint64_t []){ 64 });
     gpb_test_actor_refused (s_client, request, GPB_INVALID_ARGUMENT, "work size");
     request = s_word ("fake_count", 1);
-    gpb_request_device (request, 1);
+    gpb_request_set_device (request, 1);
     gpb_test_actor_refused (s_client, request, GPB_NOT_FOUND, "device 1");
     request = gpb_request_execute ("fake_count");
     gpb_request_i32 (request, 1);
@@ -400,7 +400,7 @@ START_TEST (test_a_handler_past_its_deadline_is_answered_and_its_lane_quarantine
 {
     s_start ("kernel_timeout_ms", "300");
     gpb_request_t *request = s_word ("fake_stuck", FOR_EVER);
-    gpb_request_timeout (request, 100);
+    gpb_request_set_timeout (request, 100);
     uint64_t first = gpb_test_actor_send (s_client, request);
     uint64_t second = gpb_test_actor_send (s_client, s_word ("fake_stuck", 0));
     s_expect (first, GPB_DEADLINE_EXCEEDED, "with its kernel");
