@@ -185,7 +185,7 @@ typedef struct {
     ulong state;
     ulong idle_ticks;    //  without a message, and it parks by itself; 0: never
     uint idle_polls;     //  the same where the device has no clock
-    uint padding [16];
+    uint padding [15];
 
     ulong heartbeat;    //  changes while it waits, and with every message
     ulong head;         //  the index that it serves next, or is serving

@@ -80,7 +80,8 @@ static void
 s_device (zsock_t *pipe, void *self_p)
 {
     const self_t *self = self_p;
-    gpb_device_run (pipe, &self->args, &self->carrier);
+    const gpb_device_apart_t apart = { .device = &self->carrier };
+    gpb_device_run (pipe, &self->args, &apart);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
