@@ -515,8 +515,8 @@ START_TEST (test_its_code_stands_between_the_lane_and_the_loop)
         "#ifndef GPB_PRELUDE_H_INCLUDED\n",
         "\n#define GPB_LANE_LOCAL 32\n#line 1 \"gpb_lane.h\"\n",
         "#ifndef GPB_LANE_H_INCLUDED\n",
-        "\n#line 1 \"k.c\"\nthe source\n#define GPB_HANDLER gpb_handler_f_1\n#line 1 "
-        "\"gpb_dispatch.h\"\n",
+        "\n#line 1 \"k.c\"\nthe source\n#define GPB_HANDLER gpb_handler_f_1\n",
+        "#line 1 \"gpb_dispatch.h\"\n",
         "gpb_dispatch (GLOBAL uchar *memory",
         "gpb_once (GLOBAL uchar *memory",
     };
