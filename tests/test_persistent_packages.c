@@ -157,17 +157,24 @@ s_capacity (const s_lane_t *self, size_t size)
     return (uint) capacity;
 }
 
+//  aligned_alloc wants sizes that are multiples of the alignment.
+static void *
+s_aligned (size_t size)
+{
+    void *memory = NULL;
+    ck_assert_int_eq (posix_memalign (&memory, 32, size ? size : 1), 0);
+    return memory;
+}
+
 //  In memory of exactly the sizes that the handler may use.
 static void
 s_run_here (s_lane_t *self, const void *input, size_t size, uint capacity)
 {
-    void *in = aligned_alloc (32, size ? size : 1);
-    self->output = aligned_alloc (32, capacity ? capacity : 1);
-    ck_assert_ptr_nonnull (in);
-    ck_assert_ptr_nonnull (self->output);
+    void *in = s_aligned (size), *out = s_aligned (capacity);
     memcpy (in, input, size);
+    self->output = out;
     self->output_size = capacity;
-    self->handler (in, (uint) size, self->output, &self->output_size, self->state);
+    self->handler (in, (uint) size, out, &self->output_size, self->state);
     self->status = self->output_size > capacity ? GPB_LANE_OVERFLOW : GPB_LANE_OK;
     free (in);
 }
