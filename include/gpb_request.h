@@ -135,6 +135,16 @@ GPB_EXPORT void gpb_request_set_memory (gpb_request_t *self, uint64_t size);
 //  from it. 0: none.
 GPB_EXPORT void gpb_request_set_reservation (gpb_request_t *self, uint64_t handle);
 
+//  For a persistent kernel: this message gets a launch of its own, instead of going to the lanes
+//  that stay on the device. For comparing the two; an ordinary kernel's request is refused.
+GPB_EXPORT void gpb_request_on_demand (gpb_request_t *self);
+
+//  For a persistent kernel: messages of one key go to one lane of one device, in the order that
+//  they were sent in (by one client; a message that was refused and is sent again, see
+//  gpb_client_set_retries, has lost its place). Without a key a message goes to the emptiest lane.
+//  Any number is a key, 0 too.
+GPB_EXPORT void gpb_request_lane (gpb_request_t *self, uint64_t key);
+
 //  The higher one leaves the node's queue first; 0, the default, is the usual one. Seven of them,
 //  as in the protocol: a node ages what waits, so that a low one is late and never starves.
 #define GPB_PRIORITY_MIN (-3)

@@ -51,10 +51,34 @@
 #define GPB_LOAD_ACQUIRE(address) __nv_atomic_load_n ((address), __NV_ATOMIC_ACQUIRE, GPB_SYSTEM)
 #define GPB_STORE_RELEASE(address, value)                                                          \
     __nv_atomic_store_n ((address), (value), __NV_ATOMIC_RELEASE, GPB_SYSTEM)
-#define GPB_LOAD(address) __nv_atomic_load_n ((address), __NV_ATOMIC_RELAXED, GPB_SYSTEM)
-#define GPB_STORE(address, value)                                                                  \
-    __nv_atomic_store_n ((address), (value), __NV_ATOMIC_RELAXED, GPB_SYSTEM)
+#define GPB_LOAD(address) gpb_load (address)
+#define GPB_STORE(address, value) gpb_store ((address), (value))
 #define GPB_RELAX(polls) __nanosleep ((polls) < 64 ? 20 : 200)
+
+//  The compiler's own functions take no pointer to volatile.
+FUNCTION uint
+gpb_load (volatile uint *address)
+{
+    return __nv_atomic_load_n ((uint *) address, __NV_ATOMIC_RELAXED, GPB_SYSTEM);
+}
+
+FUNCTION ulong
+gpb_load (volatile ulong *address)
+{
+    return __nv_atomic_load_n ((ulong *) address, __NV_ATOMIC_RELAXED, GPB_SYSTEM);
+}
+
+FUNCTION void
+gpb_store (volatile uint *address, uint value)
+{
+    __nv_atomic_store_n ((uint *) address, value, __NV_ATOMIC_RELAXED, GPB_SYSTEM);
+}
+
+FUNCTION void
+gpb_store (volatile ulong *address, ulong value)
+{
+    __nv_atomic_store_n ((ulong *) address, value, __NV_ATOMIC_RELAXED, GPB_SYSTEM);
+}
 
 FUNCTION ulong
 gpb_ticks (void)

@@ -282,7 +282,8 @@ class Tools(unittest.TestCase):
         done = self.node.gpb("kernels", "vector_add")
         self.assertRegex(done.stdout.decode(), r"(?m)^n +scalar +i32 +- +- +-$")
         self.assertRegex(self.node.gpb("kernels").stdout.decode(),
-                         r"(?m)^vector_add +in:a in:b out:c i32:n +c = a \+ b$")
+                         r"(?m)^vector_add +- +in:a in:b out:c i32:n +c = a \+ b$")
+        self.assertIsNone(kernels["vector_add"]["persistent"])
         self.assert_refused(self.node.gpb("kernels", "no_such"), 1, "NOT_FOUND", "no_such")
 
     def test_ping_prints_percentiles(self):
@@ -319,6 +320,71 @@ class Tools(unittest.TestCase):
                                               "size": 4 * self.count}])
         table = self.add("--repeat", "5").stdout.decode()
         self.assertRegex(table, r"COUNT +MEAN +MIN +P50 +P95 +P99 +MAX\n +5 ")
+
+    def bench(self, *words):
+        return self.node.gpb("bench", "vector_add", "in:" + self.path("a"), "in:" + self.path("b"),
+                             "out:" + self.path("never"), f"i32:{self.count}", *words)
+
+    def test_a_bench_on_schedule_counts_from_the_scheduled_time(self):
+        done = self.bench("--rate", "50", "--seconds", "1", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assert_documented(answer)
+        self.assertEqual((answer["rate"], answer["scheduled"], answer["sent"]), (50, 50, 50))
+        self.assertEqual((answer["answered"], answer["failed"], answer["failures"]), (50, 0, []))
+        for key in ("latency_ns", "round_trip_ns", "lateness_ns"):
+            figures = answer[key]
+            self.assertEqual(figures["count"], 50)
+            self.assertLessEqual(figures["p50"], figures["p999"])
+            self.assertLessEqual(figures["p999"], figures["max"])
+        self.assertGreaterEqual(answer["latency_ns"]["max"], answer["round_trip_ns"]["max"])
+        # The last is due after 980 ms; it takes no longer than the time that a bench has.
+        self.assertGreater(answer["elapsed_ns"], 980e6)
+        self.assertIsNone(answer["message"])
+        self.assertFalse(os.path.exists(self.path("never")))
+
+    def test_a_bench_that_a_node_cannot_follow_ends_in_time(self):
+        done = self.bench("--rate", "10000000", "--seconds", "1", "--in-flight", "8", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertEqual(answer["scheduled"], 10000000)
+        self.assertLess(answer["sent"], 10000000)
+        self.assertEqual(answer["answered"], answer["sent"])
+        self.assertLess(answer["elapsed_ns"], 20e9 * SLOW)
+        self.assertGreater(answer["late"], 0)
+        self.assertGreater(answer["latency_ns"]["p50"], answer["round_trip_ns"]["p50"])
+
+    def test_a_bench_in_a_closed_loop_says_its_rate(self):
+        done = self.bench("--seconds", "1", "--in-flight", "4")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout.decode(),
+                         r"^vector_add: 4 in flight: \d+ answered OK in \S+ \S+, \d+ a second\n"
+                         r"TIME +COUNT +P50 +P95 +P99 +P99\.9 +MAX\nround trip +\d+ ")
+
+    def test_a_signal_ends_a_bench_with_the_figures_so_far(self):
+        before = self.node.json("stats")
+        bench = subprocess.Popen([GPB, "--node", self.node.endpoint, "--json", "bench", "vector_add",
+                                  "in:" + self.path("a"), "in:" + self.path("b"), "out:x",
+                                  f"i32:{self.count}", "--seconds", "3600"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.node.wait_for(lambda stats: stats["requests"] > before["requests"] + 100)
+        bench.send_signal(signal.SIGINT)
+        output, reason = bench.communicate(timeout=DEADLINE_S)
+        self.assertEqual((bench.returncode, reason), (1, b""))
+        answer = json.loads(output)
+        self.assertGreater(answer["answered"], 0)
+        self.assertEqual(answer["sent"],
+                         answer["answered"] + answer["failed"] + answer["unanswered"])
+        self.assert_refused(self.bench("--device", "99", "--seconds", "1"), 1, "NOT_FOUND", "99")
+
+    def test_what_only_a_persistent_kernel_takes_is_refused_for_others(self):
+        for words, option in ((("--stream", "10"), "--stream"), (("--on-demand",), "--on-demand"),
+                              (("--lane", "7"), "--lane")):
+            self.assert_refused(self.add(*words, target="none"), 1,
+                                f"{option} is for persistent kernels; vector_add is none")
+        self.assertFalse(os.path.exists(self.path("none")))
+        self.assert_refused(self.node.gpb("bench", "vector_add", "--payload", "64"), 1,
+                            "--payload says nothing of n, a scalar of vector_add")
 
     def test_a_run_has_a_priority_and_may_run_again(self):
         for words in (("--priority", "-3"), ("--priority=3", "--idempotent")):
@@ -365,7 +431,10 @@ class Tools(unittest.TestCase):
                       ("run", "vector_add", "i32:x"), ("run", "vector_add", "what"),
                       ("run", "vector_add", "in:-", "in:-", "out:c", "i32:1"),
                       ("devices", "--device", "0"), ("reserve",), ("top", "--interval", "1"),
-                      ("run", "vector_add", "--priority", "4")):
+                      ("run", "vector_add", "--priority", "4"),
+                      ("run", "vector_add", "--stream", "10", "--repeat", "2"),
+                      ("run", "vector_add", "--in-flight", "10"), ("bench",),
+                      ("bench", "vector_add", "i32:1", "--payload", "8")):
             self.assert_refused(self.node.gpb(*words), 2, "gpb: ", "gpb --help")
         for words in (("--bind",), ("--wings",), ("--set", "streams"), ("--set", "streams=99"),
                       ("--set", "straems=4"), ("more",)):
