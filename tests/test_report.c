@@ -20,6 +20,7 @@ static gpb_test_peer_t s_peer;
 static gpb_kernels_t *s_kernels;
 static gpb_placement_t *s_placement;
 static gpb_told_t s_told [DEVICES];
+static gpb_residencies_t s_residencies;
 static gpb_tenant_t s_tenant;
 static int64_t s_fail_after = -1;    //  the handler's allocation that fails
 static bool s_failed;
@@ -40,6 +41,7 @@ s_handle (void *self, gpb_call_t *call)
                   .refused_connections = 23,
                   .refused_keys = 24 },
         .told = s_told,
+        .residencies = &s_residencies,
         .counts = { .exhausted = 11, .expired = 12, .cancelled = 13, .rerun = 14 },
         .notices = notices,
         .notices_count = 1,

@@ -1,8 +1,8 @@
 //  gpb_entry - a request in the broker, and the client that it came from
 //
-//  Plain structures that the book (gpb_book.h), the queues (gpb_queue.h) and the placement
-//  (gpb_placement.h) share: each of these owns the fields that stand under its name. One thread:
-//  the broker's.
+//  Plain structures that the book (gpb_book.h), the queues (gpb_queue.h), the placement
+//  (gpb_placement.h) and the hosting (gpb_hosting.h) share: each of these owns the fields that
+//  stand under its name. One thread: the broker's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -28,6 +28,9 @@ typedef struct {
 
     //  The placement's
     uint64_t cost_ns;    //  device time of one of its requests, smoothed; 0: not known yet
+
+    //  The hosting's
+    uint64_t hosted, hosted_size;    //  messages that are with kernel hosts, and their bytes
 } gpb_tenant_t;
 
 //  One request.
@@ -75,6 +78,10 @@ typedef struct gpb_entry {
     uint64_t sent_ns;      //  to its executor; 0: it waits in a queue
     uint64_t served_ns;    //  as its executor says; 0: it does not
     unsigned attempts;     //  times that it was handed over
+
+    //  The hosting's
+    bool is_hosted;    //  a message of a persistent kernel: `device` names the host that has it
+    uint64_t lane;     //  its key and its kernel, hashed; 0: it has no key
 } gpb_entry_t;
 
 #endif

@@ -125,6 +125,22 @@ s_available (const gpb_placed_device_t *device)
                : 0;
 }
 
+//  Whether a kernel that stays on its devices may stay on this one, and a host is there for it.
+static bool
+s_hosts (const gpb_kernel_t *kernel, unsigned index, const gpb_placed_device_t *device, char *text,
+         size_t size)
+{
+    if (!gpb_kernel_persistent_on (kernel, index, &device->info))
+        s_add_reason (text, size, index, device, "is not one that %s may stay on",
+                      gpb_kernel_id (kernel));
+    else if (!device->has_host)
+        s_add_reason (text, size, index, device, "has no kernel host: %s",
+                      device->host_reason [0] ? device->host_reason : "none has been started");
+    else
+        return true;
+    return false;
+}
+
 gpb_status_t
 gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, const char *notice,
                    uint64_t *devices_p, gpb_error_t *error)
@@ -150,6 +166,12 @@ gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, 
                           device->reason [0] ? device->reason : "it is starting");
         else if (lacks) {
             s_add_reason (reasons, sizeof reasons, index, device, "has no %s", lacks);
+            if (worst == GPB_UNAVAILABLE)
+                worst = GPB_FAILED_PRECONDITION;
+        }
+        else if (constraints->is_hosted
+                 && !s_hosts (constraints->kernel, index, device, reasons, sizeof reasons))
+        {
             if (worst == GPB_UNAVAILABLE)
                 worst = GPB_FAILED_PRECONDITION;
         }
@@ -389,9 +411,8 @@ gpb_placement_took (gpb_placement_t *self, gpb_entry_t *entry, unsigned device, 
     self->devices [device].promised_memory += entry->memory;
 }
 
-//  Exponential smoothing; 0 stands for no sample yet.
-static uint64_t
-s_smooth (uint64_t old_ns, uint64_t sample_ns)
+uint64_t
+gpb_placement_smooth (uint64_t old_ns, uint64_t sample_ns)
 {
     if (old_ns)
         sample_ns = old_ns - (old_ns >> PACE_SHIFT) + (sample_ns >> PACE_SHIFT);
@@ -408,12 +429,19 @@ gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is
     uint64_t sample_ns = now_ns > began_ns ? now_ns - began_ns : 1;
     if (entry->served_ns && entry->served_ns < now_ns - entry->sent_ns)
         sample_ns = entry->served_ns;
-    device->service_ns = s_smooth (device->service_ns, sample_ns);
+    device->service_ns = gpb_placement_smooth (device->service_ns, sample_ns);
     if (entry->tenant)
-        entry->tenant->cost_ns = s_smooth (entry->tenant->cost_ns, sample_ns);
+        entry->tenant->cost_ns = gpb_placement_smooth (entry->tenant->cost_ns, sample_ns);
     device->last_answer_ns = now_ns;
     device->in_flight--;
     device->promised_memory -= entry->memory;
+    gpb_placement_record (self, entry, is_ok, now_ns);
+}
+
+void
+gpb_placement_record (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok, uint64_t now_ns)
+{
+    gpb_placed_device_t *device = &self->devices [entry->device];
     if (is_ok)
         device->processed++;
     else

@@ -52,6 +52,14 @@ typedef struct {
     gpb_histogram_t latency;    //  from receiving a request to its answer
     gpb_histogram_minute_t latency_minute;
     gpb_histogram_t queued;    //  from receiving a request to handing it over
+
+    //  The hosting's (gpb_hosting.h)
+    bool has_host;                   //  it takes messages of persistent kernels
+    char host_reason [512];          //  why it has none
+    uint64_t hosted, hosted_size;    //  messages that its host has, and their bytes
+    uint64_t host_pace_ns;           //  smoothed time from one of the host's answers to the next,
+                                     //  while it has messages; 0: not known yet
+    uint64_t last_host_answer_ns;
 } gpb_placed_device_t;
 
 typedef struct _gpb_placement_t gpb_placement_t;
@@ -85,11 +93,14 @@ typedef struct {
     uint64_t memory;    //  bytes that must be available
     uint64_t takes;     //  bytes that it will take of them for good: a rent, a reservation
     bool is_bound;      //  it names memory, and keeps its place among its client's that do
+    bool is_hosted;     //  its kernel stays on its devices: it goes to a kernel host
+    uint64_t lane;      //  of such a one: its key and its kernel, hashed; 0: it has no key
 } gpb_constraints_t;
 
 //  The set of devices that fit, bit by bit. NOT_FOUND: no such device; UNAVAILABLE: it is lost, or
-//  the node has none (notice says why); FAILED_PRECONDITION: none has the capabilities;
-//  RESOURCE_EXHAUSTED: none has the memory; each device and its reason is named.
+//  the node has none (notice says why); FAILED_PRECONDITION: none has the capabilities, or the
+//  kernel host where one is needed, or may have the kernel stay there; RESOURCE_EXHAUSTED: none has
+//  the memory; each device and its reason is named.
 gpb_status_t gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints,
                                 const char *notice, uint64_t *devices_p, gpb_error_t *error);
 
@@ -125,10 +136,18 @@ void gpb_placement_ready (gpb_placement_t *self, unsigned device, uint64_t now_n
 
 //  What the device at hand has answered: its credit is back, and its pace is measured. For a
 //  request that did not pass through gpb_placement_next, count it in with gpb_placement_took first.
+//  (Messages of persistent kernels pass through neither: gpb_hosting.h.)
 void gpb_placement_took (gpb_placement_t *self, gpb_entry_t *entry, unsigned device,
                          uint64_t now_ns);
 void gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok,
                              uint64_t now_ns);
+
+//  Counts an answered request into its device's figures, and nothing else.
+void gpb_placement_record (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok,
+                           uint64_t now_ns);
+
+//  Exponential smoothing of a time, as the paces are smoothed; 0 stands for no sample yet.
+uint64_t gpb_placement_smooth (uint64_t old_ns, uint64_t sample_ns);
 
 //  Requests that wait, their bytes, and how many stand at a level (gpb_queue.h).
 uint64_t gpb_placement_depth (const gpb_placement_t *self);

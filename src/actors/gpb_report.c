@@ -71,7 +71,7 @@ s_describe (gpb_placed_device_t *device, unsigned index, s_description_t *descri
     load->queue_depth = device->queue_depth;
     load->queue_size = device->queue_size;
     load->bound_depth = device->bound_depth;
-    load->in_flight = device->in_flight;
+    load->in_flight = device->in_flight + device->hosted;
     load->processed = device->processed;
     load->failed = device->failed;
     load->latency = &description->latency;
@@ -138,17 +138,24 @@ gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
     Gpb__V1__StatsReply stats = GPB__V1__STATS_REPLY__INIT;
     s_description_t *descriptions = s_describe_all (self, &stats.devices);
-    if (!descriptions) {
+    stats.residencies =
+        gpb_alloc (gpb_residencies_count (self->residencies), sizeof *stats.residencies);
+    if (!descriptions || !stats.residencies) {
         s_refuse_memory (service, call);
+        if (descriptions)
+            gpb_free (stats.devices);
+        gpb_free (descriptions);
+        gpb_free (stats.residencies);
         return;
     }
+    stats.n_residencies = gpb_residencies_list (self->residencies, NULL, stats.residencies);
     Gpb__V1__PoolStats *pools [GPB_PLACEMENT_DEVICES_MAX];
     Gpb__V1__CompileStats *compiles [GPB_PLACEMENT_DEVICES_MAX];
     uint64_t waiting [GPB_QUEUE_LEVELS];
     stats.n_devices = gpb_placement_devices (self->placement);
     for (unsigned index = 0; index < stats.n_devices; index++) {
         const gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
-        stats.in_flight += device->in_flight;
+        stats.in_flight += device->in_flight + device->hosted;
         if (device->state == GPB_DEVICE_READY && self->told [index].has_pool)
             pools [stats.n_pools++] = &self->told [index].pool;
         if (device->state == GPB_DEVICE_READY && self->told [index].has_compile)
@@ -185,8 +192,13 @@ gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *
     stats.queue_size = gpb_placement_size (self->placement);
     reply.body_case = GPB__V1__REPLY__BODY_STATS;
     reply.stats = &stats;
+    //  What a header has no room for is the last to be said.
+    while (stats.n_residencies
+           && gpb__v1__reply__get_packed_size (&reply) > GPB_HEADER_MAX_SIZE - GPB_HEADER_SPARE)
+        stats.n_residencies--;
     gpb_call_reply (service, call, &reply);
     gpb_free (stats.devices);
+    gpb_free (stats.residencies);
     gpb_free (descriptions);
 }
 
