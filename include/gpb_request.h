@@ -136,7 +136,7 @@ GPB_EXPORT void gpb_request_set_memory (gpb_request_t *self, uint64_t size);
 GPB_EXPORT void gpb_request_set_reservation (gpb_request_t *self, uint64_t handle);
 
 //  For a persistent kernel: this message gets a launch of its own, instead of going to the lanes
-//  that stay on the device. For comparing the two; an ordinary kernel's request is refused.
+//  that stay on the device. For comparing the two; others are launched for every request anyway.
 GPB_EXPORT void gpb_request_on_demand (gpb_request_t *self);
 
 //  For a persistent kernel: messages of one key go to one lane of one device, in the order that
