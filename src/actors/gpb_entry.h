@@ -41,14 +41,11 @@ typedef struct {
 
     //  The placement's
     uint64_t cost_ns;    //  device time of one of its requests, smoothed; 0: not known yet
-<<<<<<< HEAD
+    gpb_waiting_t waiting;
+    gpb_waiting_t *key;    //  over all connections of its key; NULL: it came in without one
 
     //  The hosting's
     uint64_t hosted, hosted_size;    //  messages that are with kernel hosts, and their bytes
-=======
-    gpb_waiting_t waiting;
-    gpb_waiting_t *key;    //  over all connections of its key; NULL: it came in without one
->>>>>>> fair
 } gpb_tenant_t;
 
 //  One request.

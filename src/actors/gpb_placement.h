@@ -155,7 +155,6 @@ void gpb_placement_took (gpb_placement_t *self, gpb_entry_t *entry, unsigned dev
 void gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok,
                              uint64_t now_ns);
 
-<<<<<<< HEAD
 //  Counts an answered request into its device's figures, and nothing else.
 void gpb_placement_record (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok,
                            uint64_t now_ns);
@@ -163,13 +162,8 @@ void gpb_placement_record (gpb_placement_t *self, const gpb_entry_t *entry, bool
 //  Exponential smoothing of a time, as the paces are smoothed; 0 stands for no sample yet.
 uint64_t gpb_placement_smooth (uint64_t old_ns, uint64_t sample_ns);
 
-//  Requests that wait, their bytes, and how many stand at a level (gpb_queue.h).
-uint64_t gpb_placement_depth (const gpb_placement_t *self);
-uint64_t gpb_placement_size (const gpb_placement_t *self);
-=======
 //  What waits, and how many requests of it stand at a level (gpb_queue.h).
 const gpb_waiting_t *gpb_placement_waiting (const gpb_placement_t *self);
->>>>>>> fair
 uint64_t gpb_placement_depth_at (const gpb_placement_t *self, unsigned level);
 
 //  Times that a request has gone up a level.

@@ -69,17 +69,10 @@ s_describe (const gpb_report_t *self, unsigned index, s_description_t *descripti
     message->load = &description->load;
     Gpb__V1__Load *load = &description->load;
     gpb__v1__load__init (load);
-<<<<<<< HEAD
-    load->queue_depth = device->queue_depth;
-    load->queue_size = device->queue_size;
-    load->bound_depth = device->bound_depth;
-    load->in_flight = device->in_flight + device->hosted;
-=======
     load->queue_depth = device->queue.requests;
     load->queue_size = device->queue.size;
     load->bound_depth = gpb_placement_waiting (self->placement)->alone [index].requests;
-    load->in_flight = device->in_flight;
->>>>>>> fair
+    load->in_flight = device->in_flight + device->hosted;
     load->processed = device->processed;
     load->failed = device->failed;
     load->latency = &description->latency;
