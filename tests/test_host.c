@@ -67,9 +67,9 @@ s_expect (uint64_t id, gpb_status_t status, const char *part)
     gpb_reply_destroy (&reply);
 }
 
-//  What the host says of a kernel now; the reply is the caller's.
+//  What the host says of a kernel now, NULL: nothing yet; the reply is the caller's.
 static const Gpb__V1__Residency *
-s_residency (const char *kernel, gpb_reply_t **reply_p)
+s_find (const char *kernel, gpb_reply_t **reply_p)
 {
     *reply_p = gpb_test_actor_ok (s_client, gpb_request_stats ());
     const Gpb__V1__StatsReply *stats = gpb_reply_header_peek (*reply_p)->stats;
@@ -77,7 +77,15 @@ s_residency (const char *kernel, gpb_reply_t **reply_p)
         if (streq (stats->residencies [index]->kernel, kernel)
             && stats->residencies [index]->state != GPB__V1__RESIDENCY_STATE__STOPPED)
             return stats->residencies [index];
-    ck_abort_msg ("the host says nothing of %s", kernel);
+    return NULL;
+}
+
+static const Gpb__V1__Residency *
+s_residency (const char *kernel, gpb_reply_t **reply_p)
+{
+    const Gpb__V1__Residency *found = s_find (kernel, reply_p);
+    ck_assert_msg (found != NULL, "the host says nothing of %s", kernel);
+    return found;
 }
 
 static void
@@ -86,7 +94,8 @@ s_await_state (const char *kernel, Gpb__V1__ResidencyState state)
     uint64_t end_ns = gpb_clock_ns () + 30 * GPB_NS_PER_S;
     while (true) {
         gpb_reply_t *reply;
-        Gpb__V1__ResidencyState now = s_residency (kernel, &reply)->state;
+        const Gpb__V1__Residency *found = s_find (kernel, &reply);
+        Gpb__V1__ResidencyState now = found ? found->state : GPB__V1__RESIDENCY_STATE__UNLOADED;
         gpb_reply_destroy (&reply);
         if (now == state)
             return;
