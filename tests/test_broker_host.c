@@ -441,6 +441,29 @@ START_TEST (test_a_kernel_is_said_to_be_where_its_hosts_say)
 }
 END_TEST
 
+//  What the configuration says of a kernel is what the node says of it; a name that is nobody's is
+//  refused when the node starts.
+START_TEST (test_the_configurations_settings_are_the_kernels)
+{
+    gpb_error_t error;
+    gpb_test_broker_configure (&s_node, "persistent", GPB_TEST_PERSISTENT ":lanes=3,slots=32");
+    gpb_test_broker_open_hosts (&s_node, 1);
+    const Gpb__V1__Persistent *persistent =
+        s_ask (GPB__V1__REQUEST__BODY_KERNELS)->kernels->kernels [0]->persistent;
+    ck_assert_uint_eq (persistent->lanes, 3);
+    ck_assert_uint_eq (persistent->slots, 32);
+    gpb_test_broker_close (&s_node);
+    gpb_test_broker_configure (&s_node, "persistent", GPB_TEST_KERNEL ":lanes=3");
+    gpb_broker_args_t args = { .config = s_node.config, .devices = 0 };
+    s_node.actor = zactor_new (gpb_broker, &args);
+    ck_assert_refused (
+        gpb_pipe_ask (s_node.actor, (const char *[]){ "BIND", "inproc://broker", NULL }, &error),
+        GPB_INVALID_ARGUMENT, "no persistent kernel " GPB_TEST_KERNEL);
+    zactor_destroy (&s_node.actor);
+    gpb_config_destroy (&s_node.config);
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_broker_host", 60, test_messages_go_to_the_host_at_once,
                test_payloads_are_not_copied_either_way,
                test_a_message_is_answered_once_whatever_its_host_says,
@@ -452,4 +475,5 @@ GPB_TEST_MAIN ("gpb_broker_host", 60, test_messages_go_to_the_host_at_once,
                test_where_no_host_is_the_answer_says_why, test_commands_come_in_their_order,
                test_what_only_persistent_kernels_know_is_refused_for_others,
                test_a_clients_messages_are_bounded, test_the_limits_of_a_key_hold_for_messages_too,
-               test_a_kernel_is_said_to_be_where_its_hosts_say)
+               test_a_kernel_is_said_to_be_where_its_hosts_say,
+               test_the_configurations_settings_are_the_kernels)

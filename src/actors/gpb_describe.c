@@ -110,12 +110,16 @@ gpb_describe_kernel (gpb_described_kernel_t *self, const gpb_kernel_t *kernel)
 static void
 s_make_room (Gpb__V1__Reply *reply)
 {
-    Gpb__V1__KernelList *list = reply->kernels;
-    for (size_t index = list->n_kernels;
-         index-- > 0
-         && gpb__v1__reply__get_packed_size (reply) > GPB_HEADER_MAX_SIZE - GPB_HEADER_SPARE;)
-        if (list->kernels [index]->persistent)
-            list->kernels [index]->persistent->n_residencies = 0;
+    const Gpb__V1__KernelList *list = reply->kernels;
+    size_t size = gpb__v1__reply__get_packed_size (reply);
+    for (size_t index = list->n_kernels; index-- > 0 && size > GPB_DESCRIBED_MAX_SIZE;) {
+        Gpb__V1__Persistent *persistent = list->kernels [index]->persistent;
+        if (!persistent)
+            continue;
+        size -= gpb__v1__persistent__get_packed_size (persistent);
+        persistent->n_residencies = 0;
+        size += gpb__v1__persistent__get_packed_size (persistent);
+    }
 }
 
 //  The messages of a list; each entry of messages points to one of described.

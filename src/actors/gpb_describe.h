@@ -23,6 +23,9 @@ typedef struct {
 void gpb_describe_device (gpb_described_device_t *self, const gpb_device_info_t *info,
                           const char *backend);
 
+//  Bytes of a reply that certainly fits a header, with the version and the id that it has not yet.
+#define GPB_DESCRIBED_MAX_SIZE (GPB_HEADER_MAX_SIZE - 2 * GPB_HEADER_SPARE)
+
 #define GPB_DESCRIBED_DEVICES_MAX 128    //  words of a persistent kernel's devices
 
 typedef struct {

@@ -193,10 +193,10 @@ gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *
     stats.queue_size = gpb_placement_waiting (self->placement)->all.size;
     reply.body_case = GPB__V1__REPLY__BODY_STATS;
     reply.stats = &stats;
-    //  What a header has no room for is the last to be said.
-    while (stats.n_residencies
-           && gpb__v1__reply__get_packed_size (&reply) > GPB_HEADER_MAX_SIZE - GPB_HEADER_SPARE)
-        stats.n_residencies--;
+    //  What a header has no room for is left out; beside each residency stand its field and length.
+    size_t size = gpb__v1__reply__get_packed_size (&reply);
+    while (stats.n_residencies && size > GPB_DESCRIBED_MAX_SIZE)
+        size -= 3 + gpb__v1__residency__get_packed_size (stats.residencies [--stats.n_residencies]);
     gpb_call_reply (service, call, &reply);
     gpb_free (stats.devices);
     gpb_free (stats.residencies);

@@ -620,7 +620,7 @@ START_TEST (test_many_losses_leave_nothing_behind)
                        s_open_files ());
         poll (NULL, 0, 10);
     }
-    ck_assert_uint_eq (s_count_files (s_folder), 2);    //  a folder, and an endpoint in it
+    ck_assert_uint_eq (s_count_files (s_folder), 3);    //  a folder, and two endpoints in it
     s_child ();
     gpb_client_destroy (&client);
     s_stop ();
