@@ -104,8 +104,7 @@ s_check_double (const char *kernel, uint32_t count)
     float values [count], *doubled;
     for (uint32_t index = 0; index < count; index++)
         values [index] = (float) index + 0.5f;
-    gpb_reply_t *reply =
-        gpb_test_actor_ok (s_client, s_message (kernel, values, sizeof values));
+    gpb_reply_t *reply = gpb_test_actor_ok (s_client, s_message (kernel, values, sizeof values));
     size_t size;
     doubled = (float *) gpb_reply_result (reply, 0, &size);
     ck_assert_uint_eq (size, sizeof values);
@@ -244,7 +243,8 @@ START_TEST (test_what_is_no_message_is_refused)
     gpb_test_actor_refused (s_client, s_word ("nobody", 1), GPB_NOT_FOUND, "nobody");
     gpb_test_actor_refused (s_client, gpb_test_actor_scalar ("add", 1), GPB_FAILED_PRECONDITION,
                             "not persistent");
-    gpb_test_actor_refused (s_client, gpb_request_execute ("fake_count"), GPB_INVALID_ARGUMENT, "2");
+    gpb_test_actor_refused (s_client, gpb_request_execute ("fake_count"), GPB_INVALID_ARGUMENT,
+                            "2");
     gpb_request_t *request = s_message ("fake_count", &word, 3);
     gpb_test_actor_refused (s_client, request, GPB_INVALID_ARGUMENT, "4");
     request = s_word ("fake_count", 1);
@@ -534,9 +534,9 @@ END_TEST
 //  Replacement
 
 #define DEFINITION(entry)                                                                          \
-    "id = \"mine\"; description = \"\"; source = \"mine.c\"; persistent = true; entry = \"" entry   \
+    "id = \"mine\"; description = \"\"; source = \"mine.c\"; persistent = true; entry = \"" entry  \
     "\"; slots = 4; state = 16;"                                                                   \
-    "parameters = ({ name = \"in\"; direction = \"in\"; type = \"u32\"; },"                          \
+    "parameters = ({ name = \"in\"; direction = \"in\"; type = \"u32\"; },"                        \
     "{ name = \"out\"; direction = \"out\"; type = \"u64\"; count = \"count + 2\"; });"
 
 START_TEST (test_a_kernel_replaced_at_run_time_finishes_what_it_has)
@@ -561,8 +561,8 @@ START_TEST (test_a_kernel_replaced_at_run_time_finishes_what_it_has)
             ck_assert_uint_eq (result [0], 1);
         }
         else
-            answered += size == 4 && gpb_reply_id (reply) >= ids [0]
-                        && gpb_reply_id (reply) <= ids [7];
+            answered +=
+                size == 4 && gpb_reply_id (reply) >= ids [0] && gpb_reply_id (reply) <= ids [7];
         gpb_reply_destroy (&reply);
     }
     ck_assert_uint_eq (answered, 8);

@@ -27,6 +27,7 @@
 #include "gpb_clock.h"
 #include "gpb_constraints.h"
 #include "gpb_log.h"
+#include "gpb_persistent.h"
 
 #include <inttypes.h>
 
@@ -493,6 +494,9 @@ s_start (self_t *self)
     for (size_t index = 0; self->kernels && (notice = gpb_kernels_notice (self->kernels, index));
          index++)
         gpb_log (self->config, GPB_LOG_WARNING, "%s", notice);
+    if (self->kernels
+        && gpb_persistent_configure_all (self->kernels, self->config, error) != GPB_OK)
+        return;
     if (self->kernels)
         self->book = gpb_book_new (error);
     if (self->book)

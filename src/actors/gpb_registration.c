@@ -5,6 +5,7 @@
 #include "gpb_registration.h"
 
 #include "gpb_alloc.h"
+#include "gpb_persistent.h"
 
 //  The request as the devices get it: they are not to look for what exists, since the broker has.
 static gpb_status_t
@@ -44,13 +45,13 @@ s_turns (const gpb_registration_t *self, const gpb_kernel_t *there)
 }
 
 static gpb_status_t
-s_prepare (gpb_registration_t *self, gpb_kernels_t *kernels, const Gpb__V1__Request *request,
-           gpb_error_t *error)
+s_prepare (gpb_registration_t *self, const gpb_config_t *config, gpb_kernels_t *kernels,
+           const Gpb__V1__Request *request, gpb_error_t *error)
 {
     const Gpb__V1__RegisterKernel *body = request->register_kernel;
     self->check_only = body->check;
     self->kernel = gpb_kernel_parse (body->definition, body->source, error);
-    if (!self->kernel)
+    if (!self->kernel || gpb_persistent_configure (self->kernel, config, error) != GPB_OK)
         return error->status;
     const char *id = gpb_kernel_id (self->kernel);
     self->is_persistent = gpb_kernel_persistent (self->kernel) != NULL;
@@ -100,7 +101,7 @@ gpb_registration_new (const gpb_config_t *config, gpb_kernels_t *kernels,
     self->list_p = list_p;
     self->next = *list_p;
     *list_p = self;
-    if (s_prepare (self, kernels, call->request, error) != GPB_OK)
+    if (s_prepare (self, config, kernels, call->request, error) != GPB_OK)
         gpb_registration_destroy (&self);
     return self;
 }
