@@ -2,6 +2,7 @@
 //  a device's would hold, and that the books catch what must not be done to a lane that runs.
 
 #include "gpb_clock.h"
+#include "gpb_kernel.h"
 #include "gpb_lane_layout.h"
 #include "gpb_ring.h"
 #include "gpb_test.h"
@@ -431,6 +432,48 @@ START_TEST (test_handlers_that_are_not_there_do_not_compile)
 }
 END_TEST
 
+//  The text as gpb_kernel_code puts it together, of every package that the fake backend runs.
+START_TEST (test_persistent_packages_compile)
+{
+    static const char *const packages [] = {
+        "kernels/double",
+        "kernels/echo",
+        "kernels/moving_average",
+        "kernels/running_stats",
+        "kernels/top_k",
+        "tests/kernels_fake/fake_count",
+        "tests/kernels_fake/fake_double",
+        "tests/kernels_fake/fake_echo",
+        "tests/kernels_fake/fake_stuck",
+        "tests/kernels_persistent/double_i32",
+        "tests/kernels_persistent/overflow",
+    };
+    gpb_test_device_t device;
+    gpb_test_device_open (&device, "fake", 0, 1, false);
+    for (size_t index = 0; index < sizeof packages / sizeof packages [0]; index++) {
+        char path [4096];
+        snprintf (path, sizeof path, "%s/%s", getenv ("GPB_SOURCE_DIR"), packages [index]);
+        gpb_kernel_t *kernel = gpb_kernel_load (path, &error);
+        ck_assert_msg (kernel != NULL, "%s", error.text);
+        ck_assert_ptr_nonnull (gpb_kernel_persistent (kernel));
+        gpb_code_t code;
+        ck_assert_ok (gpb_kernel_code (kernel, "fake", &code, &error));
+        gpb_module_t *module;
+        gpb_function_t *function;
+        ck_assert_ok (device.operations->build (device.context, &code, &module, &error));
+        ck_assert_ok (
+            device.operations->function (module, "gpb_dispatch", &function, NULL, &error));
+        ck_assert_ok (device.operations->function (module, "gpb_once", &function, NULL, &error));
+        ck_assert_refused (device.operations->function (module, "gpb_handler", &function, NULL,
+                                                        &error),
+                           GPB_NOT_FOUND, "gpb_handler");
+        device.operations->unload (&module);
+        gpb_kernel_destroy (&kernel);
+    }
+    gpb_test_device_close (&device);
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_fake_lanes", 30, test_lanes_run_at_once_and_beside_copies_and_launches,
                test_a_lane_that_was_parked_goes_on_where_it_was, test_gpb_once_handles_one_message,
                test_a_handler_that_does_not_return_does_when_it_is_let_go,
@@ -442,4 +485,4 @@ GPB_TEST_MAIN ("gpb_fake_lanes", 30, test_lanes_run_at_once_and_beside_copies_an
                test_the_books_catch_a_lane_that_is_not_all_in_its_memory,
                test_the_books_catch_a_lane_in_memory_that_the_host_does_not_reach,
                test_without_svm_there_is_no_memory_for_a_lane,
-               test_handlers_that_are_not_there_do_not_compile)
+               test_handlers_that_are_not_there_do_not_compile, test_persistent_packages_compile)

@@ -6,20 +6,22 @@
 //  heap. Around an output are bytes that nobody may touch.
 
 //  What every package is written in; here it is C11.
-#include "gpb_prelude.h"
+#include "../kernels/gpb_prelude.h"
 #define GPB_LANE_LOCAL 1
-#include "gpb_lane.h"
+#include "../kernels/gpb_lane.h"
 
-#include "double/double.c"
-#include "echo/echo.c"
-#include "moving_average/moving_average.c"
-#include "running_stats/running_stats.c"
-#include "top_k/top_k.c"
+//  NOLINTBEGIN(bugprone-suspicious-include): a package's source is what is tested.
+#include "../kernels/double/double.c"
+#include "../kernels/echo/echo.c"
+#include "../kernels/moving_average/moving_average.c"
+#include "../kernels/running_stats/running_stats.c"
+#include "../kernels/top_k/top_k.c"
 
-#include "../tests/kernels_persistent/double_i32/double_i32.c"
-#include "../tests/kernels_persistent/overflow/overflow.c"
-#include "../tests/kernels_persistent/stuck/stuck.c"
-#include "../tests/kernels_persistent/sum_64/sum_64.c"
+#include "kernels_persistent/double_i32/double_i32.c"
+#include "kernels_persistent/overflow/overflow.c"
+#include "kernels_persistent/stuck/stuck.c"
+#include "kernels_persistent/sum_64/sum_64.c"
+//  NOLINTEND(bugprone-suspicious-include)
 
 #include "gpb_compile.h"
 #include "gpb_reference.h"
@@ -31,12 +33,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+//  The compiler that the build says it has.
+#ifndef GPB_CC
+#define GPB_CC "cc"
+#endif
+
 typedef void (s_handler_fn) (const void *in, uint in_size, void *out, uint *out_size, void *state);
 
-static const struct {
+typedef struct {
     const char *folder, *name;
     s_handler_fn *handler;
-} s_packages [] = {
+} s_package_t;
+
+static const s_package_t s_packages [] = {
     { "kernels", "double", gpb_handler_double },
     { "kernels", "echo", gpb_handler_echo },
     { "kernels", "moving_average", gpb_handler_moving_average },
@@ -97,14 +106,15 @@ s_open (s_lane_t *self, const char *name, bool on_device)
 {
     gpb_error_t error = { GPB_OK, "" };
     *self = (s_lane_t){ 0 };
-    size_t index = 0;
-    while (index < PACKAGES && strcmp (s_packages [index].name, name) != 0)
-        index++;
-    ck_assert_uint_lt (index, PACKAGES);
-    self->kernel = s_load (s_packages [index].folder, name);
+    const s_package_t *package = NULL;
+    for (size_t index = 0; index < PACKAGES; index++)
+        if (strcmp (s_packages [index].name, name) == 0)
+            package = &s_packages [index];
+    ck_assert_ptr_nonnull (package);
+    self->kernel = s_load (package->folder, name);
     self->persistent = gpb_kernel_persistent (self->kernel);
     if (!on_device) {
-        self->handler = s_packages [index].handler;
+        self->handler = package->handler;
         self->state = calloc (1, self->persistent->state_size + 1);
         ck_assert_ptr_nonnull (self->state);
         return;
@@ -147,17 +157,24 @@ s_capacity (const s_lane_t *self, size_t size)
     return (uint) capacity;
 }
 
+//  aligned_alloc wants sizes that are multiples of the alignment.
+static void *
+s_aligned (size_t size)
+{
+    void *memory = NULL;
+    ck_assert_int_eq (posix_memalign (&memory, 32, size ? size : 1), 0);
+    return memory;
+}
+
 //  In memory of exactly the sizes that the handler may use.
 static void
 s_run_here (s_lane_t *self, const void *input, size_t size, uint capacity)
 {
-    void *in = aligned_alloc (32, size ? size : 1);
-    self->output = aligned_alloc (32, capacity ? capacity : 1);
-    ck_assert_ptr_nonnull (in);
-    ck_assert_ptr_nonnull (self->output);
+    void *in = s_aligned (size), *out = s_aligned (capacity);
     memcpy (in, input, size);
+    self->output = out;
     self->output_size = capacity;
-    self->handler (in, (uint) size, self->output, &self->output_size, self->state);
+    self->handler (in, (uint) size, out, &self->output_size, self->state);
     self->status = self->output_size > capacity ? GPB_LANE_OVERFLOW : GPB_LANE_OK;
     free (in);
 }

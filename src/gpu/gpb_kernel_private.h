@@ -1,7 +1,7 @@
 //  gpb_kernel_private - what a definition holds, for the files that read it and plan with it
 //
 //  gpb_kernel.c makes it, gpb_kernel_definition.c fills it from kernel.conf, gpb_kernel_code.c says
-//  what of it is compiled, gpb_plan.c and gpb_persistent.c hold requests against it.
+//  what of it is compiled, gpb_plan.c and gpb_kernel_persistent.c hold requests against it.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

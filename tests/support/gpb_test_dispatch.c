@@ -1,7 +1,7 @@
 //  gpb_test_dispatch - the loop of a persistent kernel as a thread of the host's
 //
-//  A package's text is put together as gpb_kernel_code does it, once for each handler. The loop's
-//  own names would then be there several times: LOOP gives each handler its own.
+//  A package's text is put together as gpb_kernel_code does it, but for the prelude and gpb_lane.h,
+//  which stand here once for all of them, and the loop's own names (gpb_test_loop.h).
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -54,6 +54,8 @@ static void
 s_last_us (unsigned us)
 {
     const uint64_t until_ns = gpb_clock_ns () + (uint64_t) us * 1000;
+    if (us == NEVER_US)
+        s_thread.lane->stuck = true;
     while (us == NEVER_US ? !atomic_load_explicit (&s_thread.lane->let_go, memory_order_relaxed)
                           : gpb_clock_ns () < until_ns)
         s_relax (SPIN_POLLS);
@@ -67,57 +69,75 @@ s_last_us (unsigned us)
 #define GPB_TEST_LAST_US(us) s_last_us (us)
 #define GPB_LANE_LOCAL 1
 
-#define gpb_outcome_t LOOP (outcome_t)
-#define gpb_handle LOOP (handle)
-#define gpb_answer LOOP (answer)
-#define gpb_wait LOOP (wait)
-#define gpb_dispatch LOOP (dispatch)
-#define gpb_once LOOP (once)
-
 #include "../../kernels/gpb_prelude.h"
 
 #include "../../kernels/gpb_lane.h"
 
-#define LOOP(word) fake_echo_##word
-#define GPB_HANDLER gpb_handler_fake_echo
-#include "../kernels_fake/fake_echo/fake_echo.c"
-
-#include "../../kernels/gpb_dispatch.h"
-#undef LOOP
-#undef GPB_HANDLER
-
-#define LOOP(word) fake_double_##word
-#define GPB_HANDLER gpb_handler_fake_double
-#include "../kernels_fake/fake_double/fake_double.c"
-
-#include "../../kernels/gpb_dispatch.h"
-#undef LOOP
-#undef GPB_HANDLER
-
-#define LOOP(word) fake_count_##word
-#define GPB_HANDLER gpb_handler_fake_count
+#define GPB_TEST_HANDLER fake_count
 #include "../kernels_fake/fake_count/fake_count.c"
 
-#include "../../kernels/gpb_dispatch.h"
-#undef LOOP
-#undef GPB_HANDLER
+#include "gpb_test_loop.h"
 
-#define LOOP(word) fake_stuck_##word
-#define GPB_HANDLER gpb_handler_fake_stuck
+#define GPB_TEST_HANDLER fake_double
+#include "../kernels_fake/fake_double/fake_double.c"
+
+#include "gpb_test_loop.h"
+
+#define GPB_TEST_HANDLER fake_echo
+#include "../kernels_fake/fake_echo/fake_echo.c"
+
+#include "gpb_test_loop.h"
+
+#define GPB_TEST_HANDLER fake_stuck
 #include "../kernels_fake/fake_stuck/fake_stuck.c"
 
-#include "../../kernels/gpb_dispatch.h"
-#undef LOOP
-#undef GPB_HANDLER
+#include "gpb_test_loop.h"
 
-#undef gpb_dispatch
-#undef gpb_once
+#define GPB_TEST_HANDLER double_i32
+#include "../kernels_persistent/double_i32/double_i32.c"
+
+#include "gpb_test_loop.h"
+
+#define GPB_TEST_HANDLER overflow
+#include "../kernels_persistent/overflow/overflow.c"
+
+#include "gpb_test_loop.h"
+
+#define GPB_TEST_HANDLER double
+#include "../../kernels/double/double.c"
+
+#include "gpb_test_loop.h"
+
+#define GPB_TEST_HANDLER echo
+#include "../../kernels/echo/echo.c"
+
+#include "gpb_test_loop.h"
+
+#define GPB_TEST_HANDLER moving_average
+#include "../../kernels/moving_average/moving_average.c"
+
+#include "gpb_test_loop.h"
+
+#define GPB_TEST_HANDLER running_stats
+#include "../../kernels/running_stats/running_stats.c"
+
+#include "gpb_test_loop.h"
+
+#define GPB_TEST_HANDLER top_k
+#include "../../kernels/top_k/top_k.c"
+
+#include "gpb_test_loop.h"
+
+#define HANDLER_OF(name)                                                                           \
+    {                                                                                              \
+#name, name##_dispatch, name##_once                                                        \
+    }
 
 static const gpb_test_handler_t s_handlers [] = {
-    { "fake_echo", fake_echo_dispatch, fake_echo_once },
-    { "fake_double", fake_double_dispatch, fake_double_once },
-    { "fake_count", fake_count_dispatch, fake_count_once },
-    { "fake_stuck", fake_stuck_dispatch, fake_stuck_once },
+    HANDLER_OF (fake_count),    HANDLER_OF (fake_double), HANDLER_OF (fake_echo),
+    HANDLER_OF (fake_stuck),    HANDLER_OF (double_i32),  HANDLER_OF (overflow),
+    HANDLER_OF (double),        HANDLER_OF (echo),        HANDLER_OF (moving_average),
+    HANDLER_OF (running_stats), HANDLER_OF (top_k),
 };
 
 //  ---------------------------------------------------------------------------------------------------------

@@ -21,11 +21,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-//  What other threads tell a lane; all zeros at first. It outlives the run.
+//  What other threads tell a lane, and ask of it; all zeros at first. It outlives the run.
 typedef struct {
     atomic_bool let_go;    //  its handler is not stuck any more, nor will be
-    atomic_bool
-        killed;    //  it ends where it waits or looks at its clock, and answers nothing more
+    atomic_bool killed;    //  it ends where it waits or looks at its clock, and answers no more
+    atomic_bool stuck;     //  the lane says: its handler has begun with a message for ever
 } gpb_test_lane_t;
 
 //  A handler's two entries, in C11.
@@ -36,8 +36,9 @@ typedef struct {
                   unsigned long heap, unsigned long state);
 } gpb_test_handler_t;
 
-//  By the first length characters of name: fake_echo, fake_double, fake_count, fake_stuck
-//  (tests/kernels_fake has them). NULL where there is none.
+//  By the first length characters of name: the shipped packages, fake_count, fake_double, fake_echo
+//  and fake_stuck of tests/kernels_fake, and double_i32 and overflow of tests/kernels_persistent.
+//  NULL where there is none.
 const gpb_test_handler_t *gpb_test_handler_find (const char *name, size_t length);
 
 //  Run gpb_dispatch, or gpb_once, in the calling thread until it returns. False: it was killed.

@@ -247,13 +247,13 @@ s_fill (gpb_stage_t *self, const char *bound, int device)
 static void
 s_queue_full (gpb_stage_t *self)
 {
-    s_fill (self, "max_queued_requests=1", -1);
+    s_fill (self, "max_queued_requests=2", -1);
 }
 
 static void
 s_queue_full_device (gpb_stage_t *self)
 {
-    s_fill (self, "max_device_queued_requests=1", 0);
+    s_fill (self, "max_device_queued_requests=2", 0);
 }
 
 static void

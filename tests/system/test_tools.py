@@ -212,7 +212,7 @@ class Tools(unittest.TestCase):
                             <= latency["p99"] <= latency["max"], latency)
 
     def test_stats_tell_of_queues_memory_and_kernels(self):
-        node = Node("--set", "max_queued_requests=1", "--set", "aging_ms=50")
+        node = Node("--set", "max_queued_requests=2", "--set", "aging_ms=50")
         try:
             def run(*words):
                 one = subprocess.Popen([GPB, "--node", node.endpoint, *words, "run", *endless(16),
@@ -226,7 +226,7 @@ class Tools(unittest.TestCase):
             node.wait_for(lambda stats: busy(stats) == (2, 0))
             runs.append(run())
             stats = node.wait_for(lambda stats: busy(stats) == (2, 1))
-            self.assertEqual(stats["max_queue_depth"], 1)
+            self.assertEqual(stats["max_queue_depth"], 2)
             self.assertEqual(sum(stats["waiting"]), 1)
             self.assertEqual(stats["waiting"][:3], [0, 0, 0])
             self.assertGreater(stats["queue_size"], 0)

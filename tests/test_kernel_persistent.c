@@ -1,5 +1,6 @@
-//  Tests of gpb_persistent and gpb_persistent_definition: what a persistent kernel's definition
-//  says, everything that it may not say, what a node may set, and messages held against it.
+//  Tests of gpb_kernel_persistent and gpb_kernel_persistent_definition: what a persistent kernel's
+//  definition says, everything that it may not say, what a node may set, and messages held against
+//  it.
 
 #include "gpb_kernel.h"
 #include "gpb_test.h"
@@ -514,8 +515,8 @@ START_TEST (test_its_code_stands_between_the_lane_and_the_loop)
         "#ifndef GPB_PRELUDE_H_INCLUDED\n",
         "\n#define GPB_LANE_LOCAL 32\n#line 1 \"gpb_lane.h\"\n",
         "#ifndef GPB_LANE_H_INCLUDED\n",
-        "\n#line 1 \"k.c\"\nthe source\n#define GPB_HANDLER gpb_handler_f_1\n#line 1 "
-        "\"gpb_dispatch.h\"\n",
+        "\n#line 1 \"k.c\"\nthe source\n#define GPB_HANDLER gpb_handler_f_1\n",
+        "#line 1 \"gpb_dispatch.h\"\n",
         "gpb_dispatch (GLOBAL uchar *memory",
         "gpb_once (GLOBAL uchar *memory",
     };
@@ -541,7 +542,7 @@ START_TEST (test_a_standard_of_the_packages_own_is_left_alone)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_persistent", 10, test_what_is_left_out_has_its_default,
+GPB_TEST_MAIN ("gpb_kernel_persistent", 10, test_what_is_left_out_has_its_default,
                test_what_is_said_is_there,
                test_a_kernel_that_is_launched_for_each_request_is_not_persistent,
                test_a_slots_size_is_rounded_up,

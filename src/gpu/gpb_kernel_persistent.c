@@ -1,7 +1,8 @@
-//  gpb_persistent - what a persistent kernel's definition says, and a message held against it
+//  gpb_kernel_persistent - what a persistent kernel's definition says, and a message held against
+//  it
 //
-//  The settings come from kernel.conf (gpb_persistent_definition.c); a node's configuration may put
-//  others in the place of some before anybody uses them. A message is then checked in a few
+//  The settings come from kernel.conf (gpb_kernel_persistent_definition.c); a node's configuration
+//  may put others in the place of some before anybody uses them. A message is then checked in a few
 //  comparisons and one expression: that is all that stands between a request and its slot.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0

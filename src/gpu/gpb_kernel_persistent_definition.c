@@ -1,4 +1,4 @@
-//  gpb_persistent_definition - reads what a kernel.conf says of a persistent kernel
+//  gpb_kernel_persistent_definition - reads what a kernel.conf says of a persistent kernel
 //
 //  First which of the two kinds it is, and whether a key of the other kind stands there: a setting
 //  that would mean nothing is refused. Then, with the parameters read as any kernel's are, what a
