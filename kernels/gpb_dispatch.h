@@ -97,6 +97,8 @@ gpb_dispatch (GLOBAL uchar *memory, ulong control_offset)
 #else
     uint go, flags;
 #endif
+    if (GPB_LANE_FIRST ())
+        GPB_STORE_HEARTBEAT (control, ++heartbeat);    //  the launch has begun
     for (;;) {
         const ulong place = head & (control->slots - 1);
         GLOBAL gpb_lane_request_t *request =

@@ -212,7 +212,7 @@ START_TEST (test_messages_count_in_figures_and_not_in_credits_or_pace)
     ck_assert_uint_eq (device->service_ns, 0);
     ck_assert_uint_eq (device->last_answer_ns, 0);
     ck_assert_uint_eq (s_tenant.cost_ns, 0);
-    ck_assert_uint_eq (gpb_placement_depth (s_placement), 0);
+    ck_assert_uint_eq (gpb_placement_waiting (s_placement)->all.requests, 0);
     gpb_placement_destroy (&s_placement);
 }
 END_TEST

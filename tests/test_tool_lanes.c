@@ -1,7 +1,7 @@
 //  Tests of the commands that know persistent kernels, on a stand-in for a node that has one: run,
 //  run --stream, bench and kernels, with what they print and how they end.
 
-#include "gpb_call.h"
+#include "gpb_invocation.h"
 #include "gpb_test_lanes.h"
 
 #include "gpb_alloc.h"

@@ -81,7 +81,7 @@ static void s_expire (self_t *self, uint64_t now_ns);
 static void
 s_dispatch (self_t *self)
 {
-    if (gpb_placement_depth (self->placement) == 0)
+    if (gpb_placement_waiting (self->placement)->all.requests == 0)
         return;
     uint64_t now_ns = gpb_clock_ns ();
     s_expire (self, now_ns);
@@ -287,11 +287,14 @@ s_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints, 
     gpb_error_t error;
     gpb_entry_t *entry = NULL;
     uint32_t retry_after_ms;
-    uint64_t size =
-        zmq_msg_size (&call->message->header) + gpb_message_payload_size (call->message);
-    if (gpb_placement_admit (self->placement, gpb_book_tenant (call->connection), devices, size,
-                             &retry_after_ms, &error)
-        == GPB_OK)
+    const gpb_tenant_t *tenant = gpb_book_tenant (call->connection);
+    gpb_waiting_t *key = gpb_principal_waiting (call->connection->account);
+    gpb_arrival_t arrival = { .client = tenant ? &tenant->waiting : NULL,
+                              .key = key,
+                              .devices = devices,
+                              .size = zmq_msg_size (&call->message->header)
+                                      + gpb_message_payload_size (call->message) };
+    if (gpb_placement_admit (self->placement, &arrival, &retry_after_ms, &error) == GPB_OK)
         entry = gpb_book_enter (self->book, call, &error);
     else
         self->counts.exhausted++;
@@ -305,6 +308,7 @@ s_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints, 
         gpb_book_close (self->book, entry);
         return;
     }
+    entry->tenant->key = key;
     entry->devices = devices;
     entry->is_bound = constraints->is_bound;
     entry->memory = constraints->takes;

@@ -133,18 +133,25 @@ static const s_key_t s_keys [] = {
       "the device has to spare, on a CPU its compute units less one." },
     { "max_frame_size", GPB_CONFIG_NUMBER, "1073741824", 65536, INT64_MAX, NULL,
       "Bytes of one frame; a connection that sends a larger one is closed." },
-    { "max_queued_requests", GPB_CONFIG_NUMBER, "65536", 1, UINT32_MAX, NULL,
-      "Requests that wait for a device at most; further ones are refused as RESOURCE_EXHAUSTED." },
+    { "max_queued_requests", GPB_CONFIG_NUMBER, "65536", 2, UINT32_MAX, NULL,
+      "Requests that wait for a device at most; further ones are refused as RESOURCE_EXHAUSTED. "
+      "One\n"
+      "client, and one key over all its connections, may have as many as are still free then: "
+      "half\n"
+      "where it is alone, less the more there are." },
     { "max_queued_size", GPB_CONFIG_NUMBER, "4294967296", 65536, INT64_MAX, NULL,
-      "Bytes that the payloads of waiting requests take at most." },
-    { "max_device_queued_requests", GPB_CONFIG_NUMBER, "32768", 1, UINT32_MAX, NULL,
-      "Of those, the most that wait for one device alone, being bound to it or to its memory." },
-    { "max_device_queued_size", GPB_CONFIG_NUMBER, "2147483648", 65536, INT64_MAX, NULL,
-      "Bytes that the payloads of these take at most." },
+      "Bytes that waiting requests take at most, shared in the same way: one request may have "
+      "half." },
+    { "max_device_queued_requests", GPB_CONFIG_NUMBER, "65536", 2, UINT32_MAX, NULL,
+      "Of those, the most that wait for one device alone, being bound to it or to its memory; "
+      "shared\n"
+      "in the same way. Below max_queued_requests, the rest is left to the other devices." },
+    { "max_device_queued_size", GPB_CONFIG_NUMBER, "4294967296", 65536, INT64_MAX, NULL,
+      "Bytes that these take at most, shared in the same way." },
     { "max_client_queued_requests", GPB_CONFIG_NUMBER, "32768", 1, UINT32_MAX, NULL,
-      "The most requests of one client that wait for a device." },
+      "The most requests of one client that wait for a device, whatever is free." },
     { "max_client_queued_size", GPB_CONFIG_NUMBER, "2147483648", 65536, INT64_MAX, NULL,
-      "Bytes that the payloads of these take at most." },
+      "Bytes that these take at most." },
     { "aging_ms", GPB_CONFIG_NUMBER, "1000", 1, TIME_MAX_MS, NULL,
       "A request that has waited so long goes up one priority, so that none waits for ever." },
     { "default_timeout_ms", GPB_CONFIG_NUMBER, "30000", 1, TIME_MAX_MS, NULL,

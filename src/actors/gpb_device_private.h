@@ -50,8 +50,7 @@ typedef struct {
 } gpb_device_t;
 
 //  The actor, gpb_device; apart NULL: it is in its node's process.
-void gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args,
-                     const gpb_device_apart_t *apart);
+void gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_device_apart_t *apart);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_device_work

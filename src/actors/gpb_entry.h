@@ -12,8 +12,21 @@
 #include "gpb_heap.h"
 #include "gpb_service.h"
 
+#define GPB_PLACEMENT_DEVICES_MAX 64    //  a set of them is a word
+
 struct gpb_flow;
 struct gpb_registration;
+
+//  Requests, and bytes of their headers and payloads.
+typedef struct {
+    uint64_t requests, size;
+} gpb_amount_t;
+
+//  What waits of somebody: in all, and of that what each device alone may get. A kilobyte, so that
+//  counting needs no memory that may run out.
+typedef struct gpb_waiting {
+    gpb_amount_t all, alone [GPB_PLACEMENT_DEVICES_MAX];
+} gpb_waiting_t;
 
 //  What the broker knows of one connection that has asked for work.
 typedef struct {
@@ -23,11 +36,13 @@ typedef struct {
     //  The queues'
     struct gpb_flow *flows;          //  one for each queue and level that it has waited in
     struct gpb_entry *bound_last;    //  of those that wait and name memory, the one that came last
-    uint64_t depth, size;            //  requests that wait, and their bytes
+    uint64_t depth;                  //  requests that wait
     uint64_t served_ns;              //  device time that it has had, as its turns count it
 
     //  The placement's
     uint64_t cost_ns;    //  device time of one of its requests, smoothed; 0: not known yet
+    gpb_waiting_t waiting;
+    gpb_waiting_t *key;    //  over all connections of its key; NULL: it came in without one
 
     //  The hosting's
     uint64_t hosted, hosted_size;    //  messages that are with kernel hosts, and their bytes

@@ -781,6 +781,8 @@ gpb_host_handle_execute (void *actor, gpb_call_t *call)
         return;
     }
     s_enqueue (task);
+    if (hosted->waiting_count == 1)
+        s_dispatch (self, hosted);    //  a lane is woken for it at once: what comes next finds it
 }
 
 void

@@ -101,7 +101,7 @@ gpb_hosting_admit (gpb_placement_t *self, const gpb_tenant_t *tenant, unsigned i
         hosted_size += gpb_placement_device (self, other)->hosted_size;
     }
     const struct {
-        const gpb_bound_t *bound;
+        const gpb_amount_t *bound;
         uint64_t hosted, hosted_size;
         const char *whose;
     } loads [] = { { &options->client, tenant ? tenant->hosted : 0,
@@ -111,7 +111,7 @@ gpb_hosting_admit (gpb_placement_t *self, const gpb_tenant_t *tenant, unsigned i
                    { &options->node, hosted, hosted_size, "are with this node's kernel hosts" } };
     *retry_after_ms = 0;
     for (size_t load = 0; load < sizeof loads / sizeof loads [0]; load++) {
-        const gpb_bound_t *bound = loads [load].bound;
+        const gpb_amount_t *bound = loads [load].bound;
         if (size > bound->size)
             return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
                                   "a message of %" PRIu64 " bytes: at most %" PRIu64

@@ -51,7 +51,7 @@ s_prepare (gpb_registration_t *self, const gpb_config_t *config, gpb_kernels_t *
     const Gpb__V1__RegisterKernel *body = request->register_kernel;
     self->check_only = body->check;
     self->kernel = gpb_kernel_parse (body->definition, body->source, error);
-    if (!self->kernel)
+    if (!self->kernel || gpb_persistent_configure (self->kernel, config, error) != GPB_OK)
         return error->status;
     const char *id = gpb_kernel_id (self->kernel);
     self->is_persistent = gpb_kernel_persistent (self->kernel) != NULL;

@@ -7,8 +7,8 @@
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
-#include "gpb_call.h"
 #include "gpb_clock.h"
+#include "gpb_invocation.h"
 #include "gpb_load.h"
 
 #include <inttypes.h>
@@ -19,7 +19,7 @@
 #define LEAVE_MS 500    //  how long answers are waited for after a signal
 
 typedef struct {
-    gpb_call_t call;
+    gpb_invocation_t call;
     gpb_client_t *client;
     gpb_load_t *load;
 } s_bench_t;
@@ -33,7 +33,7 @@ enum { PERCENTS = sizeof s_percents / sizeof s_percents [0] };
 static gpb_request_t *
 s_request (const void *context)
 {
-    return gpb_call_request (context);
+    return gpb_invocation_request (context);
 }
 
 //  What the call sends, and the call that is not counted. False: the reason is printed.
@@ -42,21 +42,21 @@ s_prepare (s_bench_t *self)
 {
     gpb_error_t error;
     const gpb_arguments_t *arguments = self->call.arguments;
-    if (!gpb_call_ask (&self->call, self->client))
+    if (!gpb_invocation_ask (&self->call, self->client))
         return false;
     gpb_status_t status = GPB_OK;
     if (arguments->has_payload)
-        status = gpb_call_make_up (&self->call, arguments->payload, &error);
+        status = gpb_invocation_make_up (&self->call, arguments->payload, &error);
     else {
-        status = gpb_call_check (&self->call, &error);
+        status = gpb_invocation_check (&self->call, &error);
         if (status == GPB_OK)
-            status = gpb_call_read (&self->call, &error);
+            status = gpb_invocation_read (&self->call, &error);
     }
     if (status != GPB_OK) {
         gpb_tool_fail (&error);
         return false;
     }
-    gpb_reply_t *first = gpb_tool_call (self->client, gpb_call_request (&self->call));
+    gpb_reply_t *first = gpb_tool_call (self->client, gpb_invocation_request (&self->call));
     bool is_answered = first != NULL;
     gpb_reply_destroy (&first);
     return is_answered;
@@ -207,7 +207,7 @@ gpb_tool_bench (const gpb_arguments_t *arguments)
     s_bench_t *self = &bench;
     memset (self, 0, sizeof *self);
     gpb_error_t error;
-    if (gpb_call_parse (&self->call, arguments, &error) != GPB_OK) {
+    if (gpb_invocation_parse (&self->call, arguments, &error) != GPB_OK) {
         fprintf (stderr, "gpb: %s\n`gpb --help` shows the usage.\n", error.text);
         return GPB_EXIT_USAGE;
     }
@@ -216,7 +216,7 @@ gpb_tool_bench (const gpb_arguments_t *arguments)
         return GPB_EXIT_FAILED;
     int result = s_work (self);
     gpb_load_destroy (&self->load);
-    gpb_call_close (&self->call);
+    gpb_invocation_close (&self->call);
     gpb_client_destroy (&self->client);
     return result;
 }

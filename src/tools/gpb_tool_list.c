@@ -122,8 +122,9 @@ static void
 s_print_lanes (const Gpb__V1__Persistent *persistent)
 {
     char text [512], slot [GPB_FIGURE_SIZE], state [GPB_FIGURE_SIZE];
-    printf ("persistent: %" PRIu32 " lanes of %" PRIu32 " slots of %s, with %s of state; on %s\n",
-            persistent->lanes, persistent->slots, gpb_table_size (persistent->slot_size, slot),
+    printf ("persistent: %" PRIu32 " %s of %" PRIu32 " slots of %s, with %s of state; on %s\n",
+            persistent->lanes, persistent->lanes == 1 ? "lane" : "lanes", persistent->slots,
+            gpb_table_size (persistent->slot_size, slot),
             gpb_table_size (persistent->state_size, state),
             s_join (persistent->devices, persistent->n_devices, ", ", text, sizeof text));
 }

@@ -6,7 +6,7 @@
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
-#include "gpb_call.h"
+#include "gpb_invocation.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@
 typedef struct {
     const gpb_arguments_t *arguments;
     gpb_client_t *client;
-    gpb_call_t call;
+    gpb_invocation_t call;
     gpb_histogram_t round_trips;
     gpb_reply_t *reply;    //  of the last run
 } s_run_t;
@@ -166,7 +166,7 @@ s_print_message (const gpb_message_timing_t *timing, FILE *out, gpb_error_t *err
 static int
 s_print_table (const s_run_t *self)
 {
-    FILE *out = gpb_call_report (&self->call);
+    FILE *out = gpb_invocation_report (&self->call);
     gpb_error_t error;
     char figure [GPB_FIGURE_SIZE];
     const Gpb__V1__ExecuteReply *execute = s_execute_peek (self);
@@ -205,14 +205,14 @@ static int
 s_work (s_run_t *self)
 {
     gpb_error_t error;
-    if (!gpb_call_ask (&self->call, self->client))
+    if (!gpb_invocation_ask (&self->call, self->client))
         return GPB_EXIT_FAILED;
-    if (gpb_call_check (&self->call, &error) != GPB_OK
-        || gpb_call_read (&self->call, &error) != GPB_OK)
+    if (gpb_invocation_check (&self->call, &error) != GPB_OK
+        || gpb_invocation_read (&self->call, &error) != GPB_OK)
         return gpb_tool_fail (&error);
     for (uint64_t done = 0; done < self->arguments->repeat; done++) {
         gpb_reply_destroy (&self->reply);
-        self->reply = gpb_tool_call (self->client, gpb_call_request (&self->call));
+        self->reply = gpb_tool_call (self->client, gpb_invocation_request (&self->call));
         if (!self->reply)
             return GPB_EXIT_FAILED;
         gpb_histogram_record (&self->round_trips, gpb_reply_round_trip_ns (self->reply));
@@ -231,7 +231,7 @@ gpb_tool_run (const gpb_arguments_t *arguments)
     memset (self, 0, sizeof *self);
     self->arguments = arguments;
     gpb_error_t error;
-    if (gpb_call_parse (&self->call, arguments, &error) != GPB_OK) {
+    if (gpb_invocation_parse (&self->call, arguments, &error) != GPB_OK) {
         fprintf (stderr, "gpb: %s\n`gpb --help` shows the usage.\n", error.text);
         return GPB_EXIT_USAGE;
     }
@@ -241,7 +241,7 @@ gpb_tool_run (const gpb_arguments_t *arguments)
     gpb_client_set_retries (self->client, RUN_RETRIES);
     int result = s_work (self);
     gpb_reply_destroy (&self->reply);
-    gpb_call_close (&self->call);
+    gpb_invocation_close (&self->call);
     gpb_client_destroy (&self->client);
     return result;
 }

@@ -9,8 +9,8 @@
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
-#include "gpb_call.h"
 #include "gpb_clock.h"
+#include "gpb_invocation.h"
 #include "gpb_kernel.h"
 #include "gpb_stream.h"
 
@@ -27,7 +27,7 @@
 #define TURN_MS 50                           //  as late as a signal may be noticed
 
 typedef struct {
-    gpb_call_t call;
+    gpb_invocation_t call;
     gpb_client_t *client;
     gpb_source_t *source;
     gpb_sink_t *sink;
@@ -59,7 +59,7 @@ static gpb_status_t
 s_sizes (const s_run_t *self, size_t *size_p, size_t *element_p, gpb_error_t *error)
 {
     const Gpb__V1__Kernel *kernel = self->call.kernel;
-    gpb_status_t status = gpb_call_check (&self->call, error);
+    gpb_status_t status = gpb_invocation_check (&self->call, error);
     if (status != GPB_OK)
         return status;
     if (self->call.count != 2 || s_input (self)->kind != GPB_OPERAND_IN
@@ -91,7 +91,7 @@ s_request (void *context, const void *data, size_t size)
     gpb_request_in (request, data, size);
     gpb_request_out (request, s_output (self)->size);
     if (request)
-        gpb_call_set_options (self->call.arguments, request);
+        gpb_invocation_set_options (self->call.arguments, request);
     return request;
 }
 
@@ -192,7 +192,7 @@ static int
 s_print_table (const s_run_t *self)
 {
     const gpb_stream_figures_t *figures = gpb_stream_figures (self->stream);
-    FILE *out = gpb_call_report (&self->call);
+    FILE *out = gpb_invocation_report (&self->call);
     char figure [GPB_FIGURE_SIZE];
     gpb_error_t error;
     fprintf (out, "%" PRIu64 " messages in %s: %.0f a second", figures->written,
@@ -232,7 +232,7 @@ static int
 s_work (s_run_t *self)
 {
     gpb_error_t error;
-    if (!gpb_call_ask (&self->call, self->client))
+    if (!gpb_invocation_ask (&self->call, self->client))
         return GPB_EXIT_FAILED;
     if (s_open (self, &error) != GPB_OK)
         return gpb_tool_fail (&error);
@@ -248,7 +248,7 @@ gpb_tool_stream (const gpb_arguments_t *arguments)
     s_run_t *self = &run;
     memset (self, 0, sizeof *self);
     gpb_error_t error;
-    if (gpb_call_parse (&self->call, arguments, &error) != GPB_OK) {
+    if (gpb_invocation_parse (&self->call, arguments, &error) != GPB_OK) {
         fprintf (stderr, "gpb: %s\n`gpb --help` shows the usage.\n", error.text);
         return GPB_EXIT_USAGE;
     }
@@ -258,7 +258,7 @@ gpb_tool_stream (const gpb_arguments_t *arguments)
     gpb_client_set_retries (self->client, arguments->has_lane ? 0 : STREAM_RETRIES);
     int result = s_work (self);
     gpb_stream_destroy (&self->stream);
-    gpb_call_close (&self->call);
+    gpb_invocation_close (&self->call);
     gpb_client_destroy (&self->client);
     gpb_sink_destroy (&self->sink);
     gpb_source_destroy (&self->source);

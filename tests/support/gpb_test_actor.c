@@ -1,4 +1,5 @@
-//  gpb_test_actor - a device's, a pool's or a kernel host's actor for a test, and a client's usual words with it
+//  gpb_test_actor - a device's, a pool's or a kernel host's actor for a test, and a client's usual
+//  words with it
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

@@ -73,6 +73,7 @@ s_last_us (unsigned us)
 
 #include "../../kernels/gpb_lane.h"
 
+//  NOLINTBEGIN(bugprone-suspicious-include): a package's source is a text
 #define GPB_TEST_HANDLER fake_count
 #include "../kernels_fake/fake_count/fake_count.c"
 
@@ -127,6 +128,8 @@ s_last_us (unsigned us)
 #include "../../kernels/top_k/top_k.c"
 
 #include "gpb_test_loop.h"
+
+//  NOLINTEND(bugprone-suspicious-include)
 
 #define HANDLER_OF(name)                                                                           \
     {                                                                                              \

@@ -1,10 +1,10 @@
-//  gpb_call - the kernel call that a command line names, for `gpb run` and `gpb bench`
+//  gpb_invocation - the kernel call that a command line names, for `gpb run` and `gpb bench`
 //
 //  Files are shared by all requests that are made of them, and kept until the call is closed.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
-#include "gpb_call.h"
+#include "gpb_invocation.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 //  A file that is read or written twice is a mistake where it is a stream.
 static gpb_status_t
-s_check_streams (const gpb_call_t *self, gpb_error_t *error)
+s_check_streams (const gpb_invocation_t *self, gpb_error_t *error)
 {
     size_t inputs = 0, outputs = self->arguments->json;
     for (size_t index = 0; index < self->count; index++) {
@@ -35,13 +35,13 @@ s_check_streams (const gpb_call_t *self, gpb_error_t *error)
 }
 
 gpb_status_t
-gpb_call_parse (gpb_call_t *self, const gpb_arguments_t *arguments, gpb_error_t *error)
+gpb_invocation_parse (gpb_invocation_t *self, const gpb_arguments_t *arguments, gpb_error_t *error)
 {
     self->arguments = arguments;
-    if (arguments->operands_count > GPB_CALL_OPERANDS_MAX)
+    if (arguments->operands_count > GPB_INVOCATION_OPERANDS_MAX)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                               "at most %d arguments, as no kernel takes more",
-                              GPB_CALL_OPERANDS_MAX);
+                              GPB_INVOCATION_OPERANDS_MAX);
     self->count = arguments->operands_count;
     for (size_t index = 0; index < self->count; index++) {
         char *text = arguments->operands [index];
@@ -57,7 +57,7 @@ gpb_call_parse (gpb_call_t *self, const gpb_arguments_t *arguments, gpb_error_t 
 
 //  Options that only a kernel has which stays on its devices.
 static gpb_status_t
-s_check_options (const gpb_call_t *self, gpb_error_t *error)
+s_check_options (const gpb_invocation_t *self, gpb_error_t *error)
 {
     const gpb_arguments_t *arguments = self->arguments;
     const char *option = arguments->stream      ? "stream"
@@ -73,7 +73,7 @@ s_check_options (const gpb_call_t *self, gpb_error_t *error)
 }
 
 bool
-gpb_call_ask (gpb_call_t *self, gpb_client_t *client)
+gpb_invocation_ask (gpb_invocation_t *self, gpb_client_t *client)
 {
     self->answer = gpb_tool_call (client, gpb_request_kernels (self->arguments->subject));
     if (!self->answer)
@@ -94,13 +94,13 @@ gpb_call_ask (gpb_call_t *self, gpb_client_t *client)
 }
 
 gpb_status_t
-gpb_call_check (const gpb_call_t *self, gpb_error_t *error)
+gpb_invocation_check (const gpb_invocation_t *self, gpb_error_t *error)
 {
     return gpb_operands_check (self->operands, self->count, self->kernel, error);
 }
 
 gpb_status_t
-gpb_call_read (gpb_call_t *self, gpb_error_t *error)
+gpb_invocation_read (gpb_invocation_t *self, gpb_error_t *error)
 {
     for (size_t index = 0; index < self->count; index++) {
         if (!self->operands [index].source)
@@ -113,12 +113,12 @@ gpb_call_read (gpb_call_t *self, gpb_error_t *error)
 }
 
 gpb_status_t
-gpb_call_make_up (gpb_call_t *self, size_t size, gpb_error_t *error)
+gpb_invocation_make_up (gpb_invocation_t *self, size_t size, gpb_error_t *error)
 {
     const Gpb__V1__Kernel *kernel = self->kernel;
-    if (kernel->n_parameters > GPB_CALL_OPERANDS_MAX)
+    if (kernel->n_parameters > GPB_INVOCATION_OPERANDS_MAX)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s takes %zu arguments, more than %d",
-                              kernel->id, kernel->n_parameters, GPB_CALL_OPERANDS_MAX);
+                              kernel->id, kernel->n_parameters, GPB_INVOCATION_OPERANDS_MAX);
     for (; self->count < kernel->n_parameters; self->count++) {
         const Gpb__V1__Parameter *parameter = kernel->parameters [self->count];
         gpb_operand_t *operand = &self->operands [self->count];
@@ -160,7 +160,7 @@ s_add_scalar (const gpb_operand_t *self, gpb_request_t *request)
 }
 
 void
-gpb_call_set_options (const gpb_arguments_t *arguments, gpb_request_t *request)
+gpb_invocation_set_options (const gpb_arguments_t *arguments, gpb_request_t *request)
 {
     if (arguments->global_dimensions)
         gpb_request_set_global (request, arguments->global_dimensions, arguments->global);
@@ -188,7 +188,7 @@ gpb_call_set_options (const gpb_arguments_t *arguments, gpb_request_t *request)
 }
 
 gpb_request_t *
-gpb_call_request (const gpb_call_t *self)
+gpb_invocation_request (const gpb_invocation_t *self)
 {
     gpb_request_t *request = gpb_request_execute (self->arguments->subject);
     if (!request)
@@ -206,12 +206,12 @@ gpb_call_request (const gpb_call_t *self)
         else
             s_add_scalar (operand, request);
     }
-    gpb_call_set_options (self->arguments, request);
+    gpb_invocation_set_options (self->arguments, request);
     return request;
 }
 
 FILE *
-gpb_call_report (const gpb_call_t *self)
+gpb_invocation_report (const gpb_invocation_t *self)
 {
     for (size_t index = 0; index < self->count; index++)
         if (self->operands [index].target && strcmp (self->operands [index].target, "-") == 0)
@@ -220,7 +220,7 @@ gpb_call_report (const gpb_call_t *self)
 }
 
 void
-gpb_call_close (gpb_call_t *self)
+gpb_invocation_close (gpb_invocation_t *self)
 {
     gpb_reply_destroy (&self->answer);
     self->kernel = NULL;
