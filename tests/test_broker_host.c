@@ -456,9 +456,9 @@ START_TEST (test_the_configurations_settings_are_the_kernels)
     gpb_test_broker_configure (&s_node, "persistent", GPB_TEST_KERNEL ":lanes=3");
     gpb_broker_args_t args = { .config = s_node.config, .devices = 0 };
     s_node.actor = zactor_new (gpb_broker, &args);
-    ck_assert_refused (
-        gpb_pipe_ask (s_node.actor, (const char *[]){ "BIND", "inproc://broker", NULL }, &error),
-        GPB_INVALID_ARGUMENT, "no persistent kernel " GPB_TEST_KERNEL);
+    ck_assert_refused (gpb_pipe_ask (s_node.actor,
+                                     (const char *[]){ "BIND", "inproc://broker", NULL }, &error),
+                       GPB_INVALID_ARGUMENT, "no persistent kernel " GPB_TEST_KERNEL);
     zactor_destroy (&s_node.actor);
     gpb_config_destroy (&s_node.config);
 }

@@ -339,7 +339,8 @@ START_TEST (test_more_residencies_than_an_answer_has_room_for_are_left_out)
     ck_assert_uint_eq (stats->n_devices, DEVICES);
     s_tell_residencies (64, 3);
     s_ask (GPB__V1__REQUEST__BODY_KERNELS, "", GPB_OK);
-    const Gpb__V1__KernelList *list = s_ask (GPB__V1__REQUEST__BODY_KERNELS, "echo", GPB_OK)->kernels;
+    const Gpb__V1__KernelList *list =
+        s_ask (GPB__V1__REQUEST__BODY_KERNELS, "echo", GPB_OK)->kernels;
     ck_assert_uint_eq (list->kernels [0]->persistent->n_residencies, 64);
     gpb_residencies_clear (&s_residencies);
     s_close ();

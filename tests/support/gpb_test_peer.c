@@ -112,7 +112,8 @@ gpb_test_peer_message (gpb_test_peer_t *self, uint64_t id, const char *kernel,
         execute.device = (uint32_t) device;
     }
     zmq_msg_t payload;
-    gpb_test_payload (&payload, size);
+    const void *data = gpb_test_payload (&payload, size);
+    ck_assert_ptr_nonnull (data);
     gpb_test_peer_send (self, &request, &payload);
 }
 
