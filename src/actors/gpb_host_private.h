@@ -206,8 +206,8 @@ int gpb_host_check_deadlines (gpb_host_t *self);
 void gpb_host_drop_owner (gpb_host_t *self, const gpb_owner_t *owner);
 
 //  A lane does not return, or could not be launched: answers what is bound to it and waits, and all
-//  that is in its ring, the oldest of these with error, since its handler may have begun, and all
-//  others with UNAVAILABLE for the same reason, since they have not.
+//  that is in its ring. Where error is DEADLINE_EXCEEDED, it is the answer of the oldest in the
+//  ring alone, whose handler has begun; that of all others is UNAVAILABLE, since they have not.
 void gpb_host_fail_lane (gpb_host_t *self, gpb_hosted_t *hosted, unsigned lane,
                          const gpb_error_t *error);
 

@@ -865,7 +865,8 @@ gpb_host_fail_lane (gpb_host_t *self, gpb_hosted_t *hosted, unsigned number,
     gpb_hosted_lane_t *lane = &hosted->lanes [number];
     const gpb_ring_t *ring = &hosted->resident->lanes [number].ring;
     gpb_error_t other = *error;
-    other.status = GPB_UNAVAILABLE;
+    if (error->status == GPB_DEADLINE_EXCEEDED)
+        other.status = GPB_UNAVAILABLE;
     for (uint64_t index = ring->answered; index != ring->published; index++)
         s_end (self, lane->tasks [index & (ring->slots - 1)],
                index == ring->answered ? error : &other);
