@@ -75,6 +75,11 @@ GPB_EXPORT gpb_request_t *gpb_request_write (uint64_t handle, uint64_t offset, c
 GPB_EXPORT gpb_request_t *gpb_request_register (const char *definition, const char *source,
                                                 bool replace);
 
+//  The lanes of a persistent kernel that this one replaces hand over their state, once all that it
+//  was sent before is answered; where that has another size, the new ones begin with zeros. Of a
+//  register request; nothing changes in any other.
+GPB_EXPORT void gpb_request_keep_state (gpb_request_t *self);
+
 //  Asks the node to take back the request with this id (gpb_client_cancel does the same without
 //  waiting).
 GPB_EXPORT gpb_request_t *gpb_request_cancel (uint64_t id);

@@ -4,6 +4,7 @@
 #include "gpb_test.h"
 
 #include "gpb_clock.h"
+#include "gpb_histogram.h"
 #include "gpb_host.h"
 #include "gpb_service.h"
 #include "gpb_test_actor.h"
@@ -583,25 +584,88 @@ START_TEST (test_a_kernel_replaced_at_run_time_finishes_what_it_has)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_host", 60, test_a_message_comes_back_with_its_times,
-               test_many_messages_are_answered_once_each_and_right,
-               test_a_kernel_on_pocl_answers_too,
-               test_state_stays_with_its_lane_and_a_key_keeps_its_order,
-               test_a_message_too_large_for_a_slot_goes_by_the_heap,
-               test_what_is_no_message_is_refused,
-               test_a_handler_that_says_it_wrote_too_much_costs_its_message,
-               test_a_kernel_that_does_not_compile_says_so_to_every_message,
-               test_an_idle_lane_leaves_the_device_and_comes_back_with_its_state,
-               test_kernels_that_all_want_the_one_lane_of_the_device_take_turns,
-               test_a_kernel_that_always_works_does_not_keep_another_from_the_device,
-               test_a_full_kernel_says_its_bound_and_when_to_come_back,
-               test_a_message_taken_back_leaves_its_queue_or_its_lane,
-               test_a_handler_past_its_deadline_is_answered_and_its_lane_quarantined,
-               test_a_handler_that_never_returns_does_not_keep_a_host_from_stopping,
-               test_a_host_that_stops_answers_what_it_has,
-               test_what_a_client_that_leaves_had_waiting_is_not_begun,
-               test_parked_for_a_compile_nothing_is_on_the_device_until_it_may_resume,
-               test_on_demand_a_message_is_a_launch_and_state_is_kept,
-               test_a_device_without_shared_memory_runs_on_demand_and_says_so,
-               test_on_demand_works_on_pocl_too,
-               test_a_kernel_replaced_at_run_time_finishes_what_it_has)
+START_TEST (test_a_replacement_may_take_over_the_state)
+{
+    s_start_with ("allow_register", "true");
+    gpb_reply_t *reply;
+    gpb_test_actor_done (s_client, gpb_request_register (DEFINITION ("fake_count"), "1", false));
+    for (uint64_t count = 1; count <= 5; count++)
+        gpb_test_actor_send (s_client, s_word ("mine", 1));
+    gpb_request_t *request = gpb_request_register (DEFINITION ("fake_count"), "2", true);
+    gpb_request_keep_state (request);
+    gpb_test_actor_send (s_client, request);
+    gpb_test_actor_send (s_client, s_word ("mine", 1));
+    uint64_t last = 0;
+    for (uint64_t count = 1; count <= 7; count++) {
+        reply = gpb_test_actor_recv (s_client);
+        ck_assert_msg (gpb_reply_status (reply) == GPB_OK, "%s", gpb_reply_message (reply));
+        if (gpb_reply_results (reply) == 1)
+            last = *(const uint64_t *) gpb_reply_result (reply, 0, NULL);
+        gpb_reply_destroy (&reply);
+    }
+    ck_assert_uint_eq (last, 6);
+    gpb_test_actor_done (s_client, gpb_request_register (DEFINITION ("fake_count"), "3", true));
+    reply = gpb_test_actor_ok (s_client, s_word ("mine", 1));
+    ck_assert_uint_eq (*(const uint64_t *) gpb_reply_result (reply, 0, NULL), 1);    //  from zeros
+    gpb_reply_destroy (&reply);
+    s_stop ();
+}
+END_TEST
+
+//  The specification's: a stream of 100 messages of whole numbers after a warm-up, each answer
+//  found by its id, and percentiles in ns of what each message took.
+START_TEST (test_the_stream_of_the_specification_is_doubled)
+{
+    enum { WARM = 20, MESSAGES = 100 };
+    static gpb_histogram_t histogram;
+    s_start_on ("opencl", POCL, NULL);
+    for (int32_t value = 0; value < WARM; value++) {
+        gpb_reply_t *reply =
+            gpb_test_actor_ok (s_client, s_message ("double_i32", &value, sizeof value));
+        gpb_reply_destroy (&reply);
+    }
+    int32_t values [MESSAGES];
+    uint64_t first = 0;
+    for (int32_t index = 0; index < MESSAGES; index++) {
+        values [index] = 1000 - 37 * index;
+        uint64_t id = gpb_test_actor_send (s_client, s_message ("double_i32", &values [index],
+                                                                sizeof values [index]));
+        first = first ? first : id;
+    }
+    for (int32_t count = 0; count < MESSAGES; count++) {
+        gpb_reply_t *reply = gpb_test_actor_recv (s_client);
+        ck_assert_int_eq (gpb_reply_status (reply), GPB_OK);
+        ck_assert_int_eq (*(const int32_t *) gpb_reply_result (reply, 0, NULL),
+                          2 * values [gpb_reply_id (reply) - first]);
+        gpb_histogram_record (&histogram, s_timing (reply)->ring_ns);
+        gpb_reply_destroy (&reply);
+    }
+    ck_assert_uint_eq (histogram.count, MESSAGES);
+    ck_assert_uint_gt (gpb_histogram_percentile (&histogram, 50), 0);
+    ck_assert_uint_ge (gpb_histogram_percentile (&histogram, 95),
+                       gpb_histogram_percentile (&histogram, 50));
+    s_stop ();
+}
+END_TEST
+
+GPB_TEST_MAIN (
+    "gpb_host", 60, test_a_message_comes_back_with_its_times,
+    test_many_messages_are_answered_once_each_and_right, test_a_kernel_on_pocl_answers_too,
+    test_state_stays_with_its_lane_and_a_key_keeps_its_order,
+    test_a_message_too_large_for_a_slot_goes_by_the_heap, test_what_is_no_message_is_refused,
+    test_a_handler_that_says_it_wrote_too_much_costs_its_message,
+    test_a_kernel_that_does_not_compile_says_so_to_every_message,
+    test_an_idle_lane_leaves_the_device_and_comes_back_with_its_state,
+    test_kernels_that_all_want_the_one_lane_of_the_device_take_turns,
+    test_a_kernel_that_always_works_does_not_keep_another_from_the_device,
+    test_a_full_kernel_says_its_bound_and_when_to_come_back,
+    test_a_message_taken_back_leaves_its_queue_or_its_lane,
+    test_a_handler_past_its_deadline_is_answered_and_its_lane_quarantined,
+    test_a_handler_that_never_returns_does_not_keep_a_host_from_stopping,
+    test_a_host_that_stops_answers_what_it_has,
+    test_what_a_client_that_leaves_had_waiting_is_not_begun,
+    test_parked_for_a_compile_nothing_is_on_the_device_until_it_may_resume,
+    test_on_demand_a_message_is_a_launch_and_state_is_kept,
+    test_a_device_without_shared_memory_runs_on_demand_and_says_so,
+    test_on_demand_works_on_pocl_too, test_a_kernel_replaced_at_run_time_finishes_what_it_has,
+    test_a_replacement_may_take_over_the_state, test_the_stream_of_the_specification_is_doubled)

@@ -682,6 +682,13 @@ gpb_request_set_memory (gpb_request_t *self, uint64_t size)
 }
 
 void
+gpb_request_keep_state (gpb_request_t *self)
+{
+    if (self && self->header.body_case == GPB__V1__REQUEST__BODY_REGISTER_KERNEL)
+        self->body.register_kernel.keep_state = true;
+}
+
+void
 gpb_request_on_demand (gpb_request_t *self)
 {
     if (s_is_execute (self))
