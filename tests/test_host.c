@@ -365,6 +365,40 @@ START_TEST (test_a_kernel_that_always_works_does_not_keep_another_from_the_devic
 }
 END_TEST
 
+//  Two of three with a key.
+static gpb_request_t *
+s_keyed (uint32_t count)
+{
+    gpb_request_t *request = s_word ("fake_count", count);
+    if (count % 3)
+        gpb_request_lane (request, count);
+    gpb_request_set_timeout (request, 20000);
+    return request;
+}
+
+START_TEST (test_lanes_of_one_kernel_take_turns_too)
+{
+    enum { MESSAGES = 400 };
+    s_start_with ("resident_lanes", "1");
+    //  Four lanes by their keys, one seat: each has messages before it at any time, and so have those
+    //  that are bound to none.
+    for (uint32_t count = 0; count < MESSAGES; count++)
+        gpb_test_actor_send (s_client, s_keyed (count));
+    uint64_t lanes [4] = { 0 };
+    for (uint32_t count = 0; count < 4 * MESSAGES; count++) {
+        gpb_reply_t *reply = gpb_test_actor_recv (s_client);
+        ck_assert_msg (gpb_reply_status (reply) == GPB_OK, "%s", gpb_reply_message (reply));
+        lanes [s_timing (reply)->lane]++;
+        gpb_reply_destroy (&reply);
+        if (count < 3 * MESSAGES)
+            gpb_test_actor_send (s_client, s_keyed (count));
+    }
+    for (int lane = 0; lane < 4; lane++)
+        ck_assert_uint_gt (lanes [lane], MESSAGES / 4);
+    s_stop ();
+}
+END_TEST
+
 START_TEST (test_a_full_kernel_says_its_bound_and_when_to_come_back)
 {
     s_start_with ("persistent_queue_requests", "10");

@@ -101,6 +101,7 @@ s_wake (gpb_host_t *self, gpb_hosted_t *hosted, unsigned number, unsigned seat, 
     hosted->launches++;
     self->progress_ns = now_ns;
     self->turn = hosted->next;
+    hosted->turn = (number + 1) % hosted->resident->lanes_count;
     return true;
 }
 

@@ -85,6 +85,7 @@ struct gpb_hosted {
     uint64_t answered, failed, on_demand, launches;
     uint64_t once_progress_ns;
     gpb_histogram_t latency;
+    unsigned turn;    //  the lane whose turn it is to get a seat
     gpb_hosted_lane_t lanes [GPB_PERSISTENT_LANES_MAX];
 };
 

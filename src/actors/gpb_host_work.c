@@ -464,13 +464,9 @@ s_dispatch_bound (gpb_host_t *self, gpb_hosted_t *hosted, unsigned number)
     if (is_away && (waiting->first || gpb_ring_waiting (&lane->ring) > 0)
         && !gpb_host_seat (self, hosted, number))
         return;
-    while (waiting->first && lane->state == GPB_LANE_RESIDENT && gpb_ring_room (&lane->ring) > 0) {
-        const gpb_task_t *free_one = hosted->waiting.first;
-        if (free_one && free_one->number < waiting->first->number)
-            break;    //  that one is older, and may want this lane
+    while (waiting->first && lane->state == GPB_LANE_RESIDENT && gpb_ring_room (&lane->ring) > 0)
         if (!s_publish_waiting (self, waiting->first, number))
             break;
-    }
 }
 
 //  Another lane, where the emptiest is crowded or there is none: the next that is not on the
@@ -478,7 +474,9 @@ s_dispatch_bound (gpb_host_t *self, gpb_hosted_t *hosted, unsigned number)
 static bool
 s_seat_another (gpb_host_t *self, gpb_hosted_t *hosted)
 {
-    for (unsigned number = 0; number < hosted->resident->lanes_count; number++) {
+    const unsigned count = hosted->resident->lanes_count;
+    for (unsigned step = 0; step < count; step++) {
+        const unsigned number = (hosted->turn + step) % count;
         gpb_lane_state_t state = hosted->resident->lanes [number].state;
         if (state == GPB_LANE_PARKED || state == GPB_LANE_FAILED)
             return gpb_host_seat (self, hosted, number);
@@ -509,7 +507,11 @@ s_dispatch_free (gpb_host_t *self, gpb_hosted_t *hosted)
         if (gpb_ring_waiting (&hosted->resident->lanes [lane].ring) >= CROWDED
             && s_has_free_seat (self) && s_seat_another (self, hosted))
             continue;
-        if (!s_publish_waiting (self, hosted->waiting.first, (unsigned) lane))
+        //  What is bound to that lane, and is older, goes first.
+        gpb_task_t *bound = hosted->lanes [lane].waiting.first, *next = hosted->waiting.first;
+        if (bound && bound->number < next->number)
+            next = bound;
+        if (!s_publish_waiting (self, next, (unsigned) lane))
             return;
     }
 }
@@ -552,9 +554,11 @@ s_dispatch (gpb_host_t *self, gpb_hosted_t *hosted)
     if (!hosted->resident || hosted->heir_of)
         return;
     s_launch (self, hosted);
-    for (unsigned lane = 0; lane < hosted->resident->lanes_count; lane++)
-        s_dispatch_bound (self, hosted, lane);
     s_dispatch_free (self, hosted);
+    //  Behind that, since a lane that wants a seat takes it from one that has nothing to do.
+    const unsigned count = hosted->resident->lanes_count, turn = hosted->turn;
+    for (unsigned step = 0; step < count; step++)
+        s_dispatch_bound (self, hosted, (turn + step) % count);
 }
 
 //  Those whose turn it is to get a seat come first.
