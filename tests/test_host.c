@@ -692,6 +692,7 @@ GPB_TEST_MAIN (
     test_an_idle_lane_leaves_the_device_and_comes_back_with_its_state,
     test_kernels_that_all_want_the_one_lane_of_the_device_take_turns,
     test_a_kernel_that_always_works_does_not_keep_another_from_the_device,
+    test_lanes_of_one_kernel_take_turns_too,
     test_a_full_kernel_says_its_bound_and_when_to_come_back,
     test_a_message_taken_back_leaves_its_queue_or_its_lane,
     test_a_handler_past_its_deadline_is_answered_and_its_lane_quarantined,
