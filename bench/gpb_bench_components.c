@@ -221,10 +221,11 @@ s_enter (broker_t *self)
     uint64_t devices = 0;
     gpb_entry_t *entry = NULL;
     uint32_t retry_after_ms;
-    if (gpb_placement_fit (self->placement, &constraints, "", &devices, &error) == GPB_OK
-        && gpb_placement_admit (self->placement, gpb_book_tenant (&self->connection), devices, 0,
-                                &retry_after_ms, &error)
-               == GPB_OK)
+    const gpb_tenant_t *tenant = gpb_book_tenant (&self->connection);
+    gpb_status_t status = gpb_placement_fit (self->placement, &constraints, "", &devices, &error);
+    gpb_arrival_t arrival = { .client = tenant ? &tenant->waiting : NULL, .devices = devices };
+    if (status == GPB_OK
+        && gpb_placement_admit (self->placement, &arrival, &retry_after_ms, &error) == GPB_OK)
         entry = gpb_book_enter (self->book, &call, &error);
     if (entry) {
         entry->devices = devices;
@@ -259,7 +260,7 @@ s_measure_broker (self_t *self, size_t waiting, unsigned devices)
 {
     broker_t broker = { .connection = { .number = 1 } };
     broker.book = gpb_book_new (NULL);
-    const gpb_bound_t none = { UINT32_MAX, INT64_MAX };
+    const gpb_amount_t none = { UINT32_MAX, INT64_MAX };
     const gpb_placement_options_t options = {
         .node = none, .device = none, .client = none, .aging_ns = GPB_NS_PER_S
     };

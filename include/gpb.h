@@ -11,6 +11,7 @@
 #include "gpb_config.h"
 #include "gpb_device.h"
 #include "gpb_error.h"
+#include "gpb_host.h"
 #include "gpb_pool.h"
 #include "gpb_reply.h"
 #include "gpb_request.h"

@@ -69,9 +69,10 @@ GPB_EXPORT void gpb_client_set_retries (gpb_client_t *self, uint32_t count);
 GPB_EXPORT gpb_reply_t *gpb_client_call (gpb_client_t *self, gpb_request_t **request_p,
                                          gpb_error_t *error);
 
-//  Sends a request and takes it. The id under which its reply will come, or 0 as gpb_client_call's
-//  NULL. Never waits: while the node is not there yet the request is kept, and leaves in a later
-//  call of gpb_client_recv or gpb_client_call.
+//  Sends a request and takes it. The id under which its reply will come, one more than that of the
+//  request before (the first is 1), or 0 as gpb_client_call's NULL. Never waits: while the node is
+//  not there yet the request is kept, and leaves in a later call of gpb_client_recv or
+//  gpb_client_call.
 GPB_EXPORT uint64_t gpb_client_send (gpb_client_t *self, gpb_request_t **request_p,
                                      gpb_error_t *error);
 

@@ -10,8 +10,9 @@
 //      zstr_sendx (device, "BIND", "inproc://device-0", NULL);     // "OK" and the endpoint come
 //      back
 //
-//  Commands are answered as gpb_actor's are: BIND endpoint; $TERM from zactor_destroy, which waits
-//  for what is in flight. Where the device could not be opened, BIND comes back with the reason.
+//  Commands are answered as gpb_actor's are: BIND endpoint; HOST endpoint, which starts and binds
+//  the gpb_host of this device, on the same context; $TERM from zactor_destroy, which waits for
+//  what is in flight. Where the device could not be opened, BIND comes back with the reason.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

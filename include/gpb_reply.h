@@ -19,6 +19,20 @@ extern "C" {
 
 typedef struct _gpb_reply_t gpb_reply_t;
 
+//  How a message got through a persistent kernel. Later releases may add members at the end.
+typedef struct {
+    const char *clock;      //  the device's, by name: "tsc", "globaltimer"; "none": it has none
+    bool is_measured;       //  by that clock: taken, handler and back are times; else they are 0
+    bool is_on_demand;      //  it had a launch of its own
+    uint32_t lane;          //  which one it went through
+    uint64_t queued_ns;     //  in the kernel host, until it was published to its lane
+    uint64_t taken_ns;      //  from its publication until the handler was called
+    uint64_t handler_ns;    //  in the handler
+    uint64_t back_ns;       //  from the handler's return until the kernel host saw the answer
+    uint64_t ring_ns;       //  from publication until then, by the host's clock; on demand: the
+                            //  launch
+} gpb_message_timing_t;
+
 //  The generated protobuf-c class, for what has no accessor here (#include "gpb.pb-c.h").
 struct Gpb__V1__Reply;
 
@@ -56,6 +70,9 @@ GPB_EXPORT int gpb_reply_device (const gpb_reply_t *self);
 //  From sending the request to receiving this, on the client's clock, in ns; also where the client
 //  sent it more than once.
 GPB_EXPORT uint64_t gpb_reply_round_trip_ns (const gpb_reply_t *self);
+
+//  Where the time of a persistent kernel's message went; NULL for every other reply, a refusal too.
+GPB_EXPORT const gpb_message_timing_t *gpb_reply_message_timing (const gpb_reply_t *self);
 
 //  The whole header. A reply that the client made itself (its node was lost, its time was up) has
 //  one too.

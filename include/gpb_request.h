@@ -75,6 +75,11 @@ GPB_EXPORT gpb_request_t *gpb_request_write (uint64_t handle, uint64_t offset, c
 GPB_EXPORT gpb_request_t *gpb_request_register (const char *definition, const char *source,
                                                 bool replace);
 
+//  The lanes of a persistent kernel that this one replaces hand over their state, once all that it
+//  was sent before is answered; where that has another size, the new ones begin with zeros. Of a
+//  register request; nothing changes in any other.
+GPB_EXPORT void gpb_request_keep_state (gpb_request_t *self);
+
 //  Asks the node to take back the request with this id (gpb_client_cancel does the same without
 //  waiting).
 GPB_EXPORT gpb_request_t *gpb_request_cancel (uint64_t id);
@@ -134,6 +139,16 @@ GPB_EXPORT void gpb_request_set_memory (gpb_request_t *self, uint64_t size);
 //  For execute and rent: the device of this reservation, and what the request needs there is drawn
 //  from it. 0: none.
 GPB_EXPORT void gpb_request_set_reservation (gpb_request_t *self, uint64_t handle);
+
+//  For a persistent kernel: this message gets a launch of its own, instead of going to the lanes
+//  that stay on the device. For comparing the two; others are launched for every request anyway.
+GPB_EXPORT void gpb_request_on_demand (gpb_request_t *self);
+
+//  For a persistent kernel: messages of one key go to one lane of one device, in the order that
+//  they were sent in (by one client; a message that was refused and is sent again, see
+//  gpb_client_set_retries, has lost its place). Without a key a message goes to the emptiest lane.
+//  Any number is a key, 0 too.
+GPB_EXPORT void gpb_request_lane (gpb_request_t *self, uint64_t key);
 
 //  The higher one leaves the node's queue first; 0, the default, is the usual one. Seven of them,
 //  as in the protocol: a node ages what waits, so that a low one is late and never starves.

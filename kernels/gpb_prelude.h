@@ -2,9 +2,10 @@
 //
 //  libgpb puts this text in front of the one source file of a kernel package, so a package includes
 //  nothing. The same source is then OpenCL C 1.2 on one device and CUDA C++ on another, compiled
-//  for the device alone, without any header of either. doc/kernels.md lists the words.
+//  for the device alone, without any header of either. doc/kernels.md lists the words. It is C11
+//  too, which is how the tests run a kernel's code where a sanitizer and a debugger see it.
 //
-//  Where the two languages agree there is no word: if, for, float, sizeof, sqrt, exp, fma, fabs,
+//  Where the languages agree there is no word: if, for, float, sizeof, sqrt, exp, fma, fabs,
 //  min and max stand for themselves.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
@@ -87,7 +88,7 @@ global_size (uint dimension)
 #define ATOMIC_ADD_U32(address, value) atomicAdd ((address), (uint) (value))
 #define ATOMIC_ADD_F32(address, value) atomicAdd ((address), (float) (value))
 
-#else
+#elif defined(__OPENCL_C_VERSION__) || defined(__OPENCL_VERSION__)
 
 //  ---------------------------------------------------------------------------------------------------------
 //  OpenCL C 1.2
@@ -129,6 +130,98 @@ gpb_atomic_add_f32 (volatile __global float *address, float value)
         if (found == seen)
             return as_float (found);
         seen = found;
+    }
+}
+
+#else
+
+//  ---------------------------------------------------------------------------------------------------------
+//  C11, for the tests: a kernel as a function of the host's, one work-item a group
+
+#include <float.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <tgmath.h>    //  sqrt, exp, fma and so on of the type that they are given
+
+//  Who compiles a kernel to be found by its name from another file says so before.
+#ifndef KERNEL
+#define KERNEL static __attribute__ ((unused))
+#endif
+#define FUNCTION static inline __attribute__ ((unused))
+#define CONSTANT static const
+#define GLOBAL
+#define LOCAL
+#define LOCAL_POINTER
+#define RESTRICT restrict
+#define ALIGNED(bytes) __attribute__ ((aligned (bytes)))
+
+//  The C library may have given some of these names already, to the same types.
+typedef unsigned char uchar;
+typedef unsigned short ushort;
+typedef unsigned int uint;
+typedef unsigned long ulong;
+
+#define M_PI_F 3.14159265f
+
+#define LOCAL_PARAMETER(type, name) , type *name
+#define LOCAL_ARRAY(type, name)
+
+#define BARRIER() ((void) 0)
+
+#define local_id(dimension) gpb_first (dimension)
+#define local_size(dimension) gpb_alone (dimension)
+#define group_id(dimension) gpb_first (dimension)
+#define num_groups(dimension) gpb_alone (dimension)
+#define global_id(dimension) gpb_first (dimension)
+#define global_size(dimension) gpb_alone (dimension)
+
+FUNCTION ulong
+gpb_first (uint dimension)
+{
+    return dimension * 0ul;
+}
+
+FUNCTION ulong
+gpb_alone (uint dimension)
+{
+    return dimension * 0ul + 1;
+}
+
+//  Of any type, each argument evaluated once.
+#define min(a, b)                                                                                  \
+    __extension__ ({                                                                               \
+        const __typeof__ (a) gpb_min_a = (a);                                                      \
+        const __typeof__ (b) gpb_min_b = (b);                                                      \
+        gpb_min_b < gpb_min_a ? gpb_min_b : gpb_min_a;                                             \
+    })
+#define max(a, b)                                                                                  \
+    __extension__ ({                                                                               \
+        const __typeof__ (a) gpb_max_a = (a);                                                      \
+        const __typeof__ (b) gpb_max_b = (b);                                                      \
+        gpb_max_a < gpb_max_b ? gpb_max_b : gpb_max_a;                                             \
+    })
+
+#define rsqrt(value) (1 / sqrt (value))
+
+#define ATOMIC_ADD_U32(address, value)                                                             \
+    __atomic_fetch_add ((address), (uint) (value), __ATOMIC_RELAXED)
+#define ATOMIC_ADD_F32(address, value) gpb_atomic_add_f32 ((address), (float) (value))
+
+FUNCTION float
+gpb_atomic_add_f32 (volatile float *address, float value)
+{
+    volatile uint *bits = (volatile uint *) address;
+    uint seen = __atomic_load_n (bits, __ATOMIC_RELAXED);
+    for (;;) {
+        float before, after;
+        uint changed;
+        memcpy (&before, &seen, sizeof before);
+        after = before + value;
+        memcpy (&changed, &after, sizeof changed);
+        if (__atomic_compare_exchange_n (bits, &seen, changed, false, __ATOMIC_RELAXED,
+                                         __ATOMIC_RELAXED))
+            return before;
     }
 }
 

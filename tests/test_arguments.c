@@ -81,6 +81,58 @@ START_TEST (test_a_run_is_read_whole)
 }
 END_TEST
 
+START_TEST (test_a_stream_is_read)
+{
+    gpb_error_t error;
+    gpb_arguments_t is;
+    ck_assert_ok (s_parse (&is, "gpb run double in:a out:b --stream 1024", &error));
+    ck_assert_uint_eq (is.stream, 1024);
+    ck_assert_uint_eq (is.in_flight, 64);
+    ck_assert (!is.on_demand && !is.has_lane);
+    ck_assert_ok (s_parse (&is,
+                           "gpb run k --stream 67108864 --in-flight 32768 --on-demand --lane "
+                           "18446744073709551615",
+                           &error));
+    ck_assert_uint_eq (is.in_flight, 32768);
+    ck_assert (is.on_demand && is.has_lane);
+    ck_assert_uint_eq (is.lane, UINT64_MAX);
+    //  One call may choose too, and 0 is a key.
+    ck_assert_ok (s_parse (&is, "gpb run double in:a out:b --lane 0", &error));
+    ck_assert (is.has_lane);
+    ck_assert_uint_eq (is.lane, 0);
+    ck_assert_uint_eq (is.stream, 0);
+}
+END_TEST
+
+START_TEST (test_a_bench_is_read)
+{
+    gpb_error_t error;
+    gpb_arguments_t is;
+    ck_assert_ok (s_parse (&is, "gpb bench vector_add in:a in:b out:c i32:5", &error));
+    ck_assert_int_eq (is.command, GPB_COMMAND_BENCH);
+    ck_assert_str_eq (is.subject, "vector_add");
+    ck_assert_uint_eq (is.operands_count, 4);
+    ck_assert_uint_eq (is.rate, 0);
+    ck_assert_uint_eq (is.seconds, 10);
+    ck_assert_uint_eq (is.in_flight, 64);
+    ck_assert (!is.has_payload);
+    //  On schedule, what is in flight is to bound nothing but memory.
+    ck_assert_ok (s_parse (&is, "gpb bench k --rate 10000000 --seconds 1 --payload 0", &error));
+    ck_assert_uint_eq (is.rate, 10000000);
+    ck_assert_uint_eq (is.seconds, 1);
+    ck_assert_uint_eq (is.in_flight, 16384);
+    ck_assert (is.has_payload);
+    ck_assert_uint_eq (is.payload, 0);
+    ck_assert_ok (s_parse (&is,
+                           "gpb bench k --rate 5 --in-flight 2 --global 4 --local 2 --shared 8 "
+                           "--device 1 --priority -1 --idempotent --reservation 7 --lane 3 "
+                           "--on-demand --require gpu --memory 9 --timeout 100",
+                           &error));
+    ck_assert_uint_eq (is.in_flight, 2);
+    ck_assert (is.on_demand && is.has_lane && is.has_device && is.idempotent);
+}
+END_TEST
+
 START_TEST (test_the_other_commands_are_read)
 {
     gpb_error_t error;
@@ -137,7 +189,8 @@ static const struct {
     const char *line, *sentence;
 } s_bad [] = {
     { "gpb",
-      "a command is missing: devices, kernels, stats, top, ping, run, reserve, compile or keygen" },
+      "a command is missing: devices, kernels, stats, top, ping, run, bench, reserve, compile or "
+      "keygen" },
     { "gpb fly", "there is no command \"fly\"; there are devices" },
     { "gpb devices --wings", "there is no option --wings" },
     { "gpb devices -x", "there is no option -x" },
@@ -180,6 +233,26 @@ static const struct {
     { "gpb reserve --memory 1 k", "gpb reserve takes no \"k\"" },
     { "gpb top --interval 9", "--interval wants a whole number from 10 to 3600000" },
     { "gpb stats --interval 10", "gpb stats takes no --interval" },
+    { "gpb run k --in-flight 8", "--in-flight is of a stream: --stream N says" },
+    { "gpb run k --stream 8 --repeat 2", "--repeat is of single calls" },
+    { "gpb run k --stream 8 --local 64", "take no --global, --local or --shared" },
+    { "gpb run k --stream 8 --global 64", "take no --global, --local or --shared" },
+    { "gpb run k --stream 8 --shared 0", "take no --global, --local or --shared" },
+    { "gpb run k --stream 0", "--stream wants a whole number from 1 to 67108864, not \"0\"" },
+    { "gpb run k --stream 8 --in-flight 0", "--in-flight wants a whole number from 1 to 32768" },
+    { "gpb run k --stream 8 --in-flight 32769", "not \"32769\"" },
+    { "gpb run k --lane front", "--lane wants a whole number from 0 to 18446744073709551615" },
+    { "gpb run k --on-demand=1", "--on-demand takes no value" },
+    { "gpb run k --rate 5", "gpb run takes no --rate" },
+    { "gpb run k --payload 5", "gpb run takes no --payload" },
+    { "gpb bench", "gpb bench wants a KERNEL" },
+    { "gpb bench k --repeat 2", "gpb bench takes no --repeat" },
+    { "gpb bench k --stream 2", "gpb bench takes no --stream" },
+    { "gpb bench k --rate 0", "--rate wants a whole number from 1 to 10000000, not \"0\"" },
+    { "gpb bench k --seconds 86401", "--seconds wants a whole number from 1 to 86400" },
+    { "gpb bench k in:a --payload 64", "give it, or \"in:a\" and the others" },
+    { "gpb bench k --payload 1073741825", "--payload wants a whole number from 0 to 1073741824" },
+    { "gpb devices --lane 1", "gpb devices takes no --lane" },
     { "gpb keygen", "gpb keygen wants a FILE" },
     { "gpb keygen a b", "gpb keygen takes no \"b\"" },
     { "gpb keygen a --node tcp://a:1", "gpb keygen takes no --node" },
@@ -214,6 +287,7 @@ START_TEST (test_more_capabilities_than_a_device_has_are_refused)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_arguments", 10, test_a_run_is_read_whole, test_the_other_commands_are_read,
+GPB_TEST_MAIN ("gpb_arguments", 10, test_a_run_is_read_whole, test_a_stream_is_read,
+               test_a_bench_is_read, test_the_other_commands_are_read,
                test_every_wrong_line_is_refused_with_what_would_be_right,
                test_more_capabilities_than_a_device_has_are_refused)

@@ -172,7 +172,7 @@ END_TEST
 
 START_TEST (test_what_waits_is_bounded_in_requests)
 {
-    gpb_test_broker_configure (&s_node, "max_queued_requests", "3");
+    gpb_test_broker_configure (&s_node, "max_queued_requests", "6");
     gpb_test_broker_open (&s_node, 1);
     gpb_test_work_t works [2], work;
     gpb_test_broker_fill (&s_node, works, 0);
@@ -198,7 +198,7 @@ END_TEST
 
 START_TEST (test_what_waits_is_bounded_in_bytes)
 {
-    gpb_test_broker_configure (&s_node, "max_queued_size", "65536");
+    gpb_test_broker_configure (&s_node, "max_queued_size", "131072");
     gpb_test_broker_open (&s_node, 1);
     gpb_test_work_t works [2];
     gpb_test_broker_fill (&s_node, works, 0);
@@ -215,7 +215,7 @@ START_TEST (test_what_waits_is_bounded_in_bytes)
     }
     ck_assert_ptr_nonnull (
         strstr (gpb_test_peer_expect (&s_node.client, 4, GPB_RESOURCE_EXHAUSTED)->message,
-                "65536"));
+                "131072"));
     gpb_test_peer_cancel (&s_node.client, 10, 3);
     gpb_test_peer_expect (&s_node.client, 3, GPB_CANCELLED);
     gpb_test_peer_expect (&s_node.client, 10, GPB_OK);

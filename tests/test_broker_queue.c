@@ -84,8 +84,10 @@ START_TEST (test_a_full_queue_says_when_to_try_again)
                                          "max_client_queued_requests" };
     static const char *const places [] = { "wait on this node", "wait for its device alone",
                                            "wait for this client" };
+    //  Of what all share, a client that is alone has half.
+    static const char *const values [] = { "4", "4", "2" };
     for (unsigned bound = 0; bound < 3; bound++) {
-        gpb_test_broker_configure (&s_node, keys [bound], "2");
+        gpb_test_broker_configure (&s_node, keys [bound], values [bound]);
         gpb_test_broker_open (&s_node, 1);
         gpb_test_work_t works [2];
         gpb_test_broker_fill (&s_node, works, 0);
@@ -132,6 +134,40 @@ START_TEST (test_one_client_at_its_bound_leaves_room_for_others)
         gpb_test_executor_finish (&s_node.devices [0], &work);
     }
     gpb_test_peer_expect (&other, 1, GPB_OK);
+    gpb_test_peer_close (&other);
+    gpb_test_broker_close (&s_node);
+}
+END_TEST
+
+START_TEST (test_a_flood_leaves_room_on_its_device_for_whoever_comes)
+{
+    gpb_test_broker_configure (&s_node, "max_device_queued_requests", "16");
+    gpb_test_broker_open (&s_node, 1);
+    gpb_test_work_t works [2], work;
+    gpb_test_broker_fill (&s_node, works, 0);
+    gpb_test_peer_t other;
+    gpb_test_peer_open (&other, "inproc://broker");
+    for (uint64_t id = 3; id < 30; id++)
+        s_send ((s_request_t){ .id = id, .device = 0 });
+    const char *text = NULL;
+    for (uint64_t id = 11; id < 30; id++)
+        text = gpb_test_peer_expect (&s_node.client, id, GPB_RESOURCE_EXHAUSTED)->message;
+    ck_assert_msg (strstr (text, "8 requests wait for its device alone, 8 of them of this client, "
+                                 "which may have as many as are left of 16"),
+                   "%s", text);
+    for (uint64_t id = 1; id <= 5; id++)
+        s_send_from (&other, (s_request_t){ .id = id, .device = 0 });
+    text = gpb_test_peer_expect (&other, 5, GPB_RESOURCE_EXHAUSTED)->message;
+    ck_assert_msg (strstr (text, "12 requests wait for its device alone, 4 of them of this client"),
+                   "%s", text);
+    //  And none of it waits for the flood to be done.
+    s_finish (works);
+    for (unsigned count = 0; count < 9; count++) {
+        gpb_test_executor_take (&s_node.devices [0], &work);
+        gpb_test_executor_finish (&s_node.devices [0], &work);
+    }
+    for (uint64_t id = 1; id <= 4; id++)
+        gpb_test_peer_expect (&other, id, GPB_OK);
     gpb_test_peer_close (&other);
     gpb_test_broker_close (&s_node);
 }
@@ -398,6 +434,7 @@ END_TEST
 
 GPB_TEST_MAIN ("gpb_broker_queue", 60, test_a_full_queue_says_when_to_try_again,
                test_one_client_at_its_bound_leaves_room_for_others,
+               test_a_flood_leaves_room_on_its_device_for_whoever_comes,
                test_priority_then_deadline_decide_who_is_next,
                test_a_priority_that_is_none_is_refused,
                test_the_lowest_priority_is_served_beside_a_stream_of_the_highest,

@@ -30,6 +30,7 @@ struct gpb_context {
     bool refuses_binaries;    //  as a driver that was replaced does
     bool binaries_lack_entry;
     int compiled, loaded, unloaded;
+    char entry [64];    //  that was looked up last
 };
 
 static const char s_mark [] = "compiled: ";
@@ -102,6 +103,7 @@ s_function (gpb_module_t *module, const char *entry, gpb_function_t **function_p
     if (strcmp (entry, "missing") == 0
         || (s_context->binaries_lack_entry && module->function.binary))
         return gpb_error_set (error, GPB_NOT_FOUND, "there is no entry \"%s\"", entry);
+    snprintf (s_context->entry, sizeof s_context->entry, "%s", entry);
     *function_p = &module->function;
     *info = (gpb_function_info_t){ .max_work_group_size = 256 };
     return GPB_OK;
@@ -211,6 +213,41 @@ START_TEST (test_what_was_compiled_once_is_not_compiled_again)
     ck_assert_uint_eq (misses, 1);
     ck_assert_int_eq (gpb_test_cache_each (NULL), 2);
     gpb_cache_destroy (&cache);
+    gpb_test_cache_teardown ();
+}
+END_TEST
+
+//  Its entries are libgpb's own; whoever keeps it running looks the second one up in the module.
+START_TEST (test_a_persistent_kernel_is_kept_too_and_gives_what_handles_one_message)
+{
+    gpb_context_t context;
+    gpb_error_t error = { GPB_OK, "" };
+    s_setup (&context);
+    gpb_kernel_t *kernel = gpb_kernel_parse (
+        "id = \"k\"; source = \"k.c\"; persistent = true; parameters = (\n"
+        "{ name = \"a\"; direction = \"in\"; type = \"f32\"; },\n"
+        "{ name = \"b\"; direction = \"out\"; type = \"f32\"; count = \"count\"; } );",
+        "the source", &error);
+    ck_assert_msg (kernel != NULL, "%s", error.text);
+    gpb_cache_t *cache = gpb_test_cache_new (MEGABYTE);
+    static const gpb_origin_t origins [] = { GPB_ORIGIN_COMPILED, GPB_ORIGIN_SHARED,
+                                             GPB_ORIGIN_DISK };
+    for (size_t index = 0; index < 3; index++) {
+        gpb_module_t *module = NULL;
+        gpb_function_t *function = NULL;
+        gpb_function_info_t info;
+        gpb_origin_t origin;
+        if (origins [index] == GPB_ORIGIN_DISK)
+            cache = s_next_process (cache);
+        ck_assert_ok (gpb_compile (kernel, "opencl", &s_operations, &context, cache, &module,
+                                   &function, &info, &origin, &error));
+        ck_assert_int_eq (origin, origins [index]);
+        ck_assert_str_eq (context.entry, GPB_PERSISTENT_ONCE);
+        ck_assert_ptr_nonnull (strstr (module->text, "\nthe source\n"));
+        s_unload (&module);
+    }
+    gpb_cache_destroy (&cache);
+    gpb_kernel_destroy (&kernel);
     gpb_test_cache_teardown ();
 }
 END_TEST
@@ -451,6 +488,7 @@ START_TEST (test_each_allocation_that_fails_is_said_and_nothing_leaks)
 END_TEST
 
 GPB_TEST_MAIN ("gpb_compile", 60, test_what_was_compiled_once_is_not_compiled_again,
+               test_a_persistent_kernel_is_kept_too_and_gives_what_handles_one_message,
                test_the_key_holds_all_that_the_binary_depends_on,
                test_what_does_not_compile_is_said_in_the_compilers_words, test_only_text_is_kept,
                test_without_a_folder_the_process_remembers,

@@ -160,6 +160,76 @@ START_TEST (test_a_handle_binds_to_its_device)
 }
 END_TEST
 
+//  Its messages' payloads take memory that is there already; what is asked for beside is asked for.
+START_TEST (test_a_persistent_kernel_takes_no_memory_for_its_messages)
+{
+    s_open ();
+    Gpb__V1__Execute execute = GPB__V1__EXECUTE__INIT;
+    Gpb__V1__Argument output = GPB__V1__ARGUMENT__INIT, *arguments [] = { &output };
+    Gpb__V1__Output size = GPB__V1__OUTPUT__INIT;
+    s_request.execute = &execute;
+    execute.kernel = (char *) "echo";
+    execute.memory = 1000;
+    execute.arguments = arguments;
+    execute.n_arguments = 1;
+    output.value_case = GPB__V1__ARGUMENT__VALUE_OUTPUT;
+    output.output = &size;
+    size.size = 70;
+    zmq_msg_t payload;
+    zmq_msg_init_size (&payload, 500);
+    ck_assert_ok (gpb_message_add (&s_message, &payload, &error));
+    ck_assert_ok (s_read (GPB__V1__REQUEST__BODY_EXECUTE));
+    ck_assert (s_constraints.is_hosted);
+    ck_assert_uint_eq (s_constraints.memory, 1000);
+    ck_assert_uint_eq (s_constraints.lane, 0);
+    s_close ();
+}
+END_TEST
+
+START_TEST (test_a_lane_is_of_its_key_and_its_kernel)
+{
+    s_open ();
+    Gpb__V1__Execute execute = GPB__V1__EXECUTE__INIT;
+    s_request.execute = &execute;
+    execute.lane_case = GPB__V1__EXECUTE__LANE_LANE_KEY;
+    uint64_t lanes [4];
+    for (unsigned number = 0; number < 4; number++) {
+        execute.kernel = (char *) (number & 1 ? "double" : "echo");
+        execute.lane_key = number & 2;    //  0 is a key, too
+        ck_assert_ok (s_read (GPB__V1__REQUEST__BODY_EXECUTE));
+        lanes [number] = s_constraints.lane;
+        ck_assert_uint_ne (lanes [number], 0);
+        for (unsigned other = 0; other < number; other++)
+            ck_assert_uint_ne (lanes [number], lanes [other]);
+        ck_assert_ok (s_read (GPB__V1__REQUEST__BODY_EXECUTE));
+        ck_assert_uint_eq (s_constraints.lane, lanes [number]);
+    }
+    s_close ();
+}
+END_TEST
+
+START_TEST (test_what_only_persistent_kernels_take_is_refused_for_others)
+{
+    s_open ();
+    Gpb__V1__Execute execute = GPB__V1__EXECUTE__INIT;
+    s_request.execute = &execute;
+    execute.kernel = (char *) "vector_add";
+    execute.lane_case = GPB__V1__EXECUTE__LANE_LANE_KEY;
+    ck_assert_refused (s_read (GPB__V1__REQUEST__BODY_EXECUTE), GPB_INVALID_ARGUMENT,
+                       "lane_key is for persistent kernels: vector_add is launched");
+    execute.lane_case = GPB__V1__EXECUTE__LANE__NOT_SET;
+    execute.on_demand = true;
+    ck_assert_refused (s_read (GPB__V1__REQUEST__BODY_EXECUTE), GPB_INVALID_ARGUMENT,
+                       "on_demand is for persistent kernels: vector_add is launched");
+    execute.kernel = (char *) "echo";
+    ck_assert_ok (s_read (GPB__V1__REQUEST__BODY_EXECUTE));
+    s_close ();
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_constraints", 20,
                test_an_execute_asks_for_kernel_capabilities_memory_and_device,
-               test_a_rent_asks_for_memory, test_a_handle_binds_to_its_device)
+               test_a_rent_asks_for_memory, test_a_handle_binds_to_its_device,
+               test_a_persistent_kernel_takes_no_memory_for_its_messages,
+               test_a_lane_is_of_its_key_and_its_kernel,
+               test_what_only_persistent_kernels_take_is_refused_for_others)

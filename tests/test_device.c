@@ -707,7 +707,7 @@ START_TEST (test_a_command_that_is_none_is_refused)
 {
     s_start (NULL);
     ck_assert_refused (gpb_pipe_ask (s_device.actor, (const char *[]){ "DANCE", NULL }, &error),
-                       GPB_INVALID_ARGUMENT, "expected BIND ENDPOINT or $TERM");
+                       GPB_INVALID_ARGUMENT, "expected BIND ENDPOINT, HOST ENDPOINT or $TERM");
     ck_assert_refused (gpb_pipe_ask (s_device.actor, (const char *[]){ "BIND", "nowhere", NULL },
                                      &error),
                        GPB_INVALID_ARGUMENT, "cannot bind nowhere");

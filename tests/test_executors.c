@@ -169,8 +169,77 @@ START_TEST (test_a_packed_request_is_told_to_a_device_as_the_brokers_own)
 }
 END_TEST
 
+START_TEST (test_a_host_is_an_executor_of_its_own)
+{
+    const unsigned host = gpb_executors_host (3);
+    ck_assert_uint_eq (gpb_executors_device (host), 3);
+    s_open ();
+    gpb_test_executor_t other;
+    gpb_test_executor_open_host (&other, "host", "echo");
+    ck_assert (!gpb_executors_has (&s_executors, host));
+    ck_assert_ok (gpb_executors_connect (&s_executors, host, other.endpoint, &error));
+    ck_assert (gpb_executors_has (&s_executors, host));
+    ck_assert_uint_eq (s_executors.count, 2);
+    ck_assert_ptr_ne (gpb_executors_socket (&s_executors, host),
+                      gpb_executors_socket (&s_executors, 3));
+    gpb_entry_t entry;
+    zmq_msg_t header = s_entry (&entry, 5);
+    gpb_executors_forward (&s_executors, host, &entry, &header, false, 2000);
+    zmq_msg_close (&header);
+    ck_assert (s_executors.touched [host] && !s_executors.touched [3]);
+    gpb_test_work_t work;
+    gpb_test_executor_take (&other, &work);
+    ck_assert_uint_eq (work.hop.flags, GPB_HOP_HOST);
+    ck_assert_uint_eq (work.hop.slot, 17);
+    ck_assert (!gpb_test_executor_poll (&s_device, &work));
+    gpb_executors_disconnect (&s_executors, 3);
+    ck_assert (gpb_executors_has (&s_executors, host));
+    ck_assert_uint_eq (s_executors.numbers [0], host);
+    gpb_executors_clear (&s_executors);
+    ck_assert (!gpb_executors_has (&s_executors, host));
+    ck_assert_uint_eq (s_executors.count, 0);
+    gpb_message_clear (&entry.message);
+    gpb_test_executor_close (&other);
+    s_close ();
+}
+END_TEST
+
+START_TEST (test_a_host_at_its_devices_endpoint_shares_its_socket)
+{
+    const unsigned host = gpb_executors_host (3);
+    s_open ();
+    ck_assert_ok (gpb_executors_connect (&s_executors, host, s_device.endpoint, &error));
+    ck_assert_uint_eq (s_executors.count, 1);
+    ck_assert_ptr_eq (gpb_executors_socket (&s_executors, host),
+                      gpb_executors_socket (&s_executors, 3));
+    gpb_executors_cancel (&s_executors, 3, 21, 6);
+    gpb_executors_cancel (&s_executors, host, 22, 7);
+    ck_assert (s_executors.touched [3] && !s_executors.touched [host]);
+    gpb_test_work_t work;
+    uint64_t end_ns = gpb_clock_ns () + GPB_TEST_PATIENCE_MS * GPB_NS_PER_MS;
+    while (s_device.cancels < 2 && gpb_clock_ns () < end_ns)
+        ck_assert (!gpb_test_executor_poll (&s_device, &work));
+    gpb_hop_t hop;
+    gpb_message_t message;
+    gpb_message_init (&message);
+    for (unsigned count = 0; count < 2; count++) {
+        s_recv (&hop, &message);
+        ck_assert (gpb_executors_is_own (&hop));
+        ck_assert_uint_eq (hop.owner, 21 + count);
+        ck_assert_uint_eq (hop.flags, count ? GPB_HOP_HOST : 0);
+    }
+    gpb_message_clear (&message);
+    gpb_executors_disconnect (&s_executors, 3);    //  both are gone
+    ck_assert (!gpb_executors_has (&s_executors, host));
+    ck_assert_uint_eq (s_executors.count, 0);
+    s_close ();
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_executors", 20, test_a_request_goes_out_with_its_hop_and_comes_back_with_it,
                test_what_is_late_has_no_time_left,
                test_requests_of_the_brokers_own_are_known_by_their_answers,
                test_what_is_no_endpoint_is_refused,
-               test_a_packed_request_is_told_to_a_device_as_the_brokers_own)
+               test_a_packed_request_is_told_to_a_device_as_the_brokers_own,
+               test_a_host_is_an_executor_of_its_own,
+               test_a_host_at_its_devices_endpoint_shares_its_socket)

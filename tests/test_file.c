@@ -189,8 +189,32 @@ START_TEST (test_memory_that_runs_out_is_an_answer)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_file", 10, test_what_is_written_is_read, test_a_pipe_is_read_to_its_end,
-               test_a_file_that_is_not_there_is_refused_by_name, test_a_device_stays_a_device,
+START_TEST (test_zeros_are_a_file_without_one)
+{
+    gpb_error_t error;
+    static const char zeros [5000];
+    gpb_file_t *file = gpb_file_zero (sizeof zeros, &error);
+    ck_assert_uint_eq (gpb_file_size (file), sizeof zeros);
+    ck_assert_mem_eq (gpb_file_data (file), zeros, sizeof zeros);
+    ck_assert_uint_eq ((uintptr_t) gpb_file_data (file) % 128, 0);
+    gpb_file_destroy (&file);
+    file = gpb_file_zero (0, &error);
+    ck_assert_uint_eq (gpb_file_size (file), 0);
+    ck_assert_ptr_nonnull (gpb_file_data (file));
+    gpb_file_destroy (&file);
+    for (int64_t after = 0; after < 2; after++) {
+        gpb_alloc_fail (after, 0);
+        file = gpb_file_zero (8, &error);
+        gpb_alloc_fail (-1, 0);
+        ck_assert_ptr_null (file);
+        ck_assert_int_eq (error.status, GPB_RESOURCE_EXHAUSTED);
+    }
+}
+END_TEST
+
+GPB_TEST_MAIN ("gpb_file", 10, test_zeros_are_a_file_without_one, test_what_is_written_is_read,
+               test_a_pipe_is_read_to_its_end, test_a_file_that_is_not_there_is_refused_by_name,
+               test_a_device_stays_a_device,
                test_a_file_that_is_replaced_keeps_its_mode_and_its_link,
                test_a_write_that_fails_leaves_the_old_file,
                test_a_file_lives_as_long_as_its_last_share, test_memory_that_runs_out_is_an_answer)

@@ -18,6 +18,8 @@ typedef struct {
     Gpb__V1__Device device, *devices [1];
     Gpb__V1__PoolStats pool, *pools [1];
     uint64_t waiting [7];
+    Gpb__V1__Lane lane, *lanes [1];
+    Gpb__V1__Residency residency, *residencies [1];
     Gpb__V1__StatsReply stats;
 } s_node_t;
 
@@ -185,6 +187,59 @@ START_TEST (test_a_frame_of_large_figures_fits_into_80_columns)
 }
 END_TEST
 
+//  With a persistent kernel that has answered so many.
+static void
+s_fill_residency (s_node_t *self, const char *kernel, uint64_t answered)
+{
+    gpb__v1__lane__init (&self->lane);
+    self->lane.waiting = 5;
+    self->lanes [0] = &self->lane;
+    gpb__v1__residency__init (&self->residency);
+    self->residency.kernel = (char *) kernel;
+    self->residency.device = 5;
+    self->residency.state = GPB__V1__RESIDENCY_STATE__QUARANTINED;
+    self->residency.n_lanes = 1;
+    self->residency.lanes = self->lanes;
+    self->residency.waiting = 16384;
+    self->residency.answered = answered;
+    self->residency.version = 1;
+    self->residency.latency = &self->minute;
+    self->residencies [0] = &self->residency;
+    self->stats.n_residencies = 1;
+    self->stats.residencies = self->residencies;
+}
+
+START_TEST (test_persistent_kernels_have_a_line_each)
+{
+    static s_node_t before, now;
+    s_fill (&before, 1000000000, 0);
+    s_fill (&now, 2000000000, 0);
+    s_fill_residency (&before, "moving_average", 1000);
+    s_fill_residency (&now, "moving_average", 201000);
+    gpb_frame_t frame = {
+        .endpoint = "tcp://a:1", .now = &now.stats, .before = &before.stats, .columns = 80
+    };
+    ck_assert_ptr_eq (gpb_frame_residency_before (&frame, &now.residency), &before.residency);
+    char *text = s_print (&frame);
+    ck_assert_msg (s_longest_line (text) <= 80, "%d:\n%s", s_longest_line (text), text);
+    s_assert_has (text, "moving_av    5  quarantined      1  16384        5  200.0k     0.0");
+    free (text);
+    frame.columns = 0;
+    text = s_print (&frame);
+    s_assert_has (text, "\nmoving_average    5  quarantined");
+    free (text);
+    //  Another version has another count, and another kernel is another.
+    before.residency.version = 2;
+    ck_assert_ptr_null (gpb_frame_residency_before (&frame, &now.residency));
+    text = s_print (&frame);
+    s_assert_has (text, "  -       -  254 µs");
+    free (text);
+    before.residency.version = 1;
+    before.residency.kernel = "echo";
+    ck_assert_ptr_null (gpb_frame_residency_before (&frame, &now.residency));
+}
+END_TEST
+
 START_TEST (test_the_end_of_memory_is_said)
 {
     static s_node_t now;
@@ -202,4 +257,5 @@ END_TEST
 GPB_TEST_MAIN ("gpb_frame", 10, test_rates_are_differences_by_the_nodes_clock,
                test_without_an_answer_before_there_is_no_rate,
                test_a_node_that_does_not_answer_shows_as_that,
-               test_a_frame_of_large_figures_fits_into_80_columns, test_the_end_of_memory_is_said)
+               test_a_frame_of_large_figures_fits_into_80_columns,
+               test_persistent_kernels_have_a_line_each, test_the_end_of_memory_is_said)

@@ -422,6 +422,80 @@ START_TEST (test_connections_over_the_bound_are_closed_and_the_others_work_on)
 }
 END_TEST
 
+//  ---------------------------------------------------------------------------------------------------------
+//  The end
+
+enum { LEAVING = 12 };
+
+//  Half of them leave.
+static void *
+s_leave (void *peers)
+{
+    zsock_t **dealers = peers;
+    for (size_t index = 0; index < LEAVING; index += 2)
+        zsock_destroy (&dealers [index]);
+    return NULL;
+}
+
+//  What a peer says comes back to it, for as long as the router's owner has patience.
+static void
+s_echo (uint64_t end_ns)
+{
+    gpb_message_t message;
+    gpb_message_init (&message);
+    while (gpb_clock_ns () < end_ns) {
+        gpb_connection_t *connection = NULL;
+        zmq_pollitem_t items [] = {
+            { gpb_router_remote (s_router), 0, ZMQ_POLLIN, 0 },
+            { gpb_router_monitor (s_router), 0, ZMQ_POLLIN, 0 },
+            { gpb_gate_socket (gpb_router_gate (s_router)), 0, ZMQ_POLLIN, 0 },
+        };
+        zmq_poll (items, 3, 1);
+        gpb_gate_serve (gpb_router_gate (s_router));
+        if (gpb_router_recv (s_router, &message, &connection, &error) == GPB_OK && connection)
+            gpb_router_send (s_router, connection, &message);
+        while (gpb_router_ended (s_router))
+            ;
+    }
+    gpb_message_clear (&message);
+}
+
+//  Some are in the middle of their handshakes, some are gone with answers on their way to them.
+START_TEST (test_a_router_ends_soon_whatever_its_peers_are_about)
+{
+    const int rounds = getenv ("GPB_TEST_SLOW") ? 4 : 24;
+    srand (5);
+    for (int round = 0; round < rounds; round++) {
+        gpb_router_options_t options = s_options (round % 2);
+        s_open_with (&options, "tcp://127.0.0.1:*");
+        if (round % 2) {
+            gpb_test_key ("alice");
+            gpb_test_allow ("alice");
+            gpb_gate_refresh (gpb_router_gate (s_router));
+        }
+        //  A connection takes this from its socket as it is when that is bound, and where it has
+        //  left by itself keeps what it has not sent for so long.
+        int linger_ms = -2;
+        size_t size = sizeof linger_ms;
+        zmq_getsockopt (gpb_router_remote (s_router), ZMQ_LINGER, &linger_ms, &size);
+        ck_assert_int_eq (linger_ms, 0);
+        zsock_t *dealers [LEAVING];
+        for (size_t index = 0; index < LEAVING; index++)
+            dealers [index] = s_connect (round % 2 ? "alice" : NULL);
+        s_echo (gpb_clock_ns () + (uint64_t) (rand () % 20) * GPB_NS_PER_MS);
+        pthread_t thread;
+        ck_assert_int_eq (pthread_create (&thread, NULL, s_leave, dealers), 0);
+        uint64_t start_ns = gpb_clock_ns ();
+        gpb_router_destroy (&s_router, 1000);
+        ck_assert_uint_lt (gpb_clock_ns () - start_ns, 4 * GPB_NS_PER_S);
+        pthread_join (thread, NULL);
+        for (size_t index = 0; index < LEAVING; index++)
+            zsock_destroy (&dealers [index]);
+        gpb_test_keys_clear ();
+    }
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_gate", 30, test_an_address_beyond_the_loopback_wants_keys_or_a_word,
                test_an_inner_endpoint_cannot_ask_for_keys_and_so_is_not_bound,
                test_keys_that_cannot_be_read_open_nothing,
@@ -432,4 +506,5 @@ GPB_TEST_MAIN ("gpb_gate", 30, test_an_address_beyond_the_loopback_wants_keys_or
                test_an_applications_handler_and_ours_decide_each_for_their_own,
                test_ipc_and_inproc_come_in_without_a_key,
                test_an_ipc_file_is_its_owners_and_goes_with_its_router,
-               test_connections_over_the_bound_are_closed_and_the_others_work_on)
+               test_connections_over_the_bound_are_closed_and_the_others_work_on,
+               test_a_router_ends_soon_whatever_its_peers_are_about)

@@ -34,10 +34,12 @@ s_start (const char *index)
     snprintf (s_path, sizeof s_path, "%s/1", s_folder);
     snprintf (endpoint, sizeof endpoint, "ipc://%s", s_path);
     const char *const arguments [] = { "device", index, endpoint, NULL };
-    const int shared [] = { gpb_region_create (&error), gpb_region_create (&error) };
-    ck_assert_ok (gpb_child_start (&s_child, arguments, shared, 2, &error));
-    close (shared [0]);
-    close (shared [1]);
+    int shared [GPB_ISOLATED_REGIONS];
+    for (unsigned region = 0; region < GPB_ISOLATED_REGIONS; region++)
+        shared [region] = gpb_region_create (&error);
+    ck_assert_ok (gpb_child_start (&s_child, arguments, shared, GPB_ISOLATED_REGIONS, &error));
+    for (unsigned region = 0; region < GPB_ISOLATED_REGIONS; region++)
+        close (shared [region]);
     gpb_config_t *config = gpb_config_new ();
     ck_assert_ok (gpb_config_set (config, "backends", "fake", &error));
     ck_assert_ok (gpb_config_set (config, "kernel_path", "/nowhere", &error));
@@ -59,6 +61,24 @@ s_recv (void)
     return got > 0 ? text : "";
 }
 
+//  It serves, and says whether the device's kernel host does too, or why not.
+static bool
+s_expect_ready (void)
+{
+    const char *said = s_recv ();
+    const size_t length = strlen (GPB_ISOLATED_READY);
+    ck_assert_msg (strncmp (said, GPB_ISOLATED_READY, length) == 0, "%s", said);
+    ck_assert_msg (!said [length] || (said [length] == ' ' && said [length + 1]), "%s", said);
+    return !said [length];
+}
+
+static bool
+s_is_socket (const char *path)
+{
+    struct stat entry;
+    return stat (path, &entry) == 0 && S_ISSOCK (entry.st_mode);
+}
+
 static void
 s_expect_end (const char *expected)
 {
@@ -75,16 +95,18 @@ s_expect_end (const char *expected)
 START_TEST (test_it_serves_until_it_is_told_to_stop)
 {
     s_start ("0");
-    ck_assert_str_eq (s_recv (), GPB_ISOLATED_READY);
-    struct stat entry;
-    ck_assert_int_eq (stat (s_path, &entry), 0);
-    ck_assert (S_ISSOCK (entry.st_mode));
+    char host_path [sizeof s_path + sizeof GPB_ISOLATED_HOST];
+    snprintf (host_path, sizeof host_path, "%s" GPB_ISOLATED_HOST, s_path);
+    const bool has_host = s_expect_ready ();
+    ck_assert (s_is_socket (s_path));
+    ck_assert (s_is_socket (host_path) == has_host);
     ck_assert_int_eq (kill (s_child.pid, SIGTERM), 0);    //  is the node's to handle
     ck_assert_int_eq (kill (s_child.pid, SIGINT), 0);
     ck_assert_ok (gpb_child_send (&s_child, GPB_ISOLATED_STOP, &error));
     ck_assert_str_eq (s_recv (), "");
     s_expect_end ("exit status 0");
     unlink (s_path);
+    unlink (host_path);
     ck_assert_int_eq (rmdir (s_folder), 0);
 }
 END_TEST
@@ -92,7 +114,7 @@ END_TEST
 START_TEST (test_it_ends_with_its_node_and_takes_its_files_along)
 {
     s_start ("0");
-    ck_assert_str_eq (s_recv (), GPB_ISOLATED_READY);
+    s_expect_ready ();
     close (s_child.control);
     s_child.control = -1;
     s_expect_end ("exit status 0");

@@ -180,6 +180,21 @@ START_TEST (test_arguments_are_held_against_the_kernels_parameters)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_operands", 10, test_files_are_read, test_scalars_are_read_to_their_bounds,
+START_TEST (test_every_type_has_its_size)
+{
+    static const struct {
+        const char *type;
+        size_t size;
+    } is [] = { { "i8", 1 },  { "u8", 1 },  { "i16", 2 }, { "u16", 2 }, { "f16", 2 }, { "i32", 4 },
+                { "u32", 4 }, { "f32", 4 }, { "i64", 8 }, { "u64", 8 }, { "f64", 8 }, { "f128", 0 },
+                { "", 0 },    { "x32", 0 }, { "i", 0 },   { "i328", 0 } };
+    for (size_t index = 0; index < sizeof is / sizeof is [0]; index++)
+        ck_assert_msg (gpb_operand_type_size (is [index].type) == is [index].size, "%s",
+                       is [index].type);
+}
+END_TEST
+
+GPB_TEST_MAIN ("gpb_operands", 10, test_every_type_has_its_size, test_files_are_read,
+               test_scalars_are_read_to_their_bounds,
                test_every_wrong_argument_is_refused_with_what_would_be_right,
                test_arguments_are_held_against_the_kernels_parameters)

@@ -64,6 +64,12 @@ s_queue (unsigned number, uint64_t devices)
     return entry;
 }
 
+static const gpb_amount_t *
+s_waiting (void)
+{
+    return &gpb_placement_waiting (s_placement)->all;
+}
+
 static gpb_entry_t *
 s_next (void)
 {
@@ -183,9 +189,9 @@ s_count_credit (uint64_t service_ns)
     while (s_next ())
         count++;
     ck_assert_uint_eq (s_device (0)->in_flight, count);
-    ck_assert_uint_eq (s_device (0)->queue_depth, 100 - count);
-    ck_assert_uint_eq (gpb_placement_depth (s_placement), 100 - count);
-    ck_assert_uint_eq (gpb_placement_size (s_placement), 10 * (100 - count));
+    ck_assert_uint_eq (s_device (0)->queue.requests, 100 - count);
+    ck_assert_uint_eq (s_waiting ()->requests, 100 - count);
+    ck_assert_uint_eq (s_waiting ()->size, 10 * (100 - count));
     s_close ();
     return count;
 }
@@ -315,8 +321,8 @@ START_TEST (test_what_is_bound_to_one_device_blocks_nobody)
     ck_assert_uint_eq (free_one->device, 1);
     ck_assert_ptr_eq (s_next (), bound);
     ck_assert_ptr_null (s_next ());
-    ck_assert_uint_eq (s_device (0)->queue_depth, 8);
-    ck_assert_uint_eq (s_device (1)->queue_depth, 0);
+    ck_assert_uint_eq (s_device (0)->queue.requests, 8);
+    ck_assert_uint_eq (s_device (1)->queue.requests, 0);
     gpb_placement_answered (s_placement, &s_entries [0], true, s_clock_ns);
     ck_assert_ptr_eq (s_next (), &s_entries [2]);
     s_close ();
@@ -360,8 +366,8 @@ START_TEST (test_what_leaves_its_queue_leaves_the_others_in_order)
             waits [number] = false;
             depth--;
         }
-        ck_assert_uint_eq (gpb_placement_depth (s_placement), depth);
-        ck_assert_uint_eq (gpb_placement_size (s_placement), 10 * depth);
+        ck_assert_uint_eq (s_waiting ()->requests, depth);
+        ck_assert_uint_eq (s_waiting ()->size, 10 * depth);
     }
     unsigned last [2] = { 0, 0 };
     for (gpb_entry_t *next; (next = s_next ());) {
@@ -374,8 +380,8 @@ START_TEST (test_what_leaves_its_queue_leaves_the_others_in_order)
     }
     for (unsigned number = 0; number < ENTRIES; number++)
         ck_assert (!waits [number]);
-    ck_assert_uint_eq (gpb_placement_depth (s_placement), 0);
-    ck_assert_uint_eq (s_device (0)->queue_depth + s_device (1)->queue_depth, 0);
+    ck_assert_uint_eq (s_waiting ()->requests, 0);
+    ck_assert_uint_eq (s_device (0)->queue.requests + s_device (1)->queue.requests, 0);
     s_close ();
 }
 END_TEST
@@ -383,10 +389,13 @@ END_TEST
 //  ---------------------------------------------------------------------------------------------------------
 //  Bounds
 
+//  A client that has this much waiting for any device.
 static gpb_status_t
-s_admit (const gpb_tenant_t *tenant, uint64_t devices, uint64_t size, uint32_t *retry_after_ms)
+s_admit (const gpb_amount_t *waiting, uint64_t devices, uint64_t size, uint32_t *retry_after_ms)
 {
-    return gpb_placement_admit (s_placement, tenant, devices, size, retry_after_ms, &error);
+    gpb_waiting_t client = { .all = waiting ? *waiting : (gpb_amount_t){ 0, 0 } };
+    gpb_arrival_t arrival = { .client = &client, .devices = devices, .size = size };
+    return gpb_placement_admit (s_placement, &arrival, retry_after_ms, &error);
 }
 
 START_TEST (test_each_bound_says_itself_the_depth_and_when_to_try_again)
@@ -398,12 +407,13 @@ START_TEST (test_each_bound_says_itself_the_depth_and_when_to_try_again)
         s_queue (number, ANY);
     s_set_pace (0, 10 * GPB_NS_PER_MS);
     s_set_pace (1, 10 * GPB_NS_PER_MS);
-    ck_assert_refused (s_admit (&s_tenant, 3, 10, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
+    ck_assert_refused (s_admit (&s_tenant.waiting.all, 3, 10, &retry_after_ms),
+                       GPB_RESOURCE_EXHAUSTED,
                        "200 requests wait for this client, which is the bound: try again in 60 ms");
     ck_assert_uint_eq (retry_after_ms, 60);                   //  12 of 200 requests, of two devices
     ck_assert_ok (s_admit (NULL, 3, 10, &retry_after_ms));    //  another client
     ck_assert_ok (s_admit (NULL, 1, 10, &retry_after_ms));    //  nothing waits for one alone
-    gpb_tenant_t other = { .size = 19990, .depth = 1 };
+    const gpb_amount_t other = { .requests = 1, .size = 19990 };
     ck_assert_ok (s_admit (&other, 3, 10, &retry_after_ms));
     ck_assert_refused (s_admit (&other, 3, 11, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
                        "1 requests of 19990 bytes wait for this client, and 11 bytes more are over "
@@ -417,30 +427,170 @@ START_TEST (test_each_bound_says_itself_the_depth_and_when_to_try_again)
 }
 END_TEST
 
-START_TEST (test_what_one_device_alone_may_have_is_bounded_apart)
+static void
+s_open_bounded (gpb_amount_t node, gpb_amount_t device)
 {
     const gpb_placement_options_t options = {
-        .node = { 6, 10000 }, .device = { 3, 10000 }, .client = { 100, 10000 }, .aging_ns = 1000
+        .node = node, .device = device, .client = { 1000, 1000000 }, .aging_ns = GPB_NS_PER_S
     };
     s_open (2);
     gpb_placement_destroy (&s_placement);
     s_placement = gpb_placement_new (2, &options, &error);
+    for (unsigned index = 0; index < 2; index++)
+        s_device (index)->state = GPB_DEVICE_READY;
+}
+
+//  A client asks for room, and has one more waiting where it gets it.
+static bool
+s_ask (gpb_tenant_t *tenant, unsigned number, uint64_t devices, uint64_t size)
+{
+    gpb_arrival_t arrival = {
+        .client = &tenant->waiting, .key = tenant->key, .devices = devices, .size = size
+    };
     uint32_t retry_after_ms;
-    for (unsigned number = 0; number < 3; number++)
-        s_queue (number, 2);
-    ck_assert_uint_eq (s_device (1)->bound_depth, 3);
-    ck_assert_uint_eq (s_device (1)->bound_size, 30);
-    ck_assert_refused (s_admit (NULL, 2, 10, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
-                       "3 requests wait for its device alone");
-    ck_assert_ok (s_admit (NULL, 1, 10, &retry_after_ms));
-    ck_assert_ok (s_admit (NULL, 3, 10, &retry_after_ms));
-    for (unsigned number = 3; number < 6; number++)
-        s_queue (number, ANY);
-    ck_assert_uint_eq (s_device (1)->bound_depth, 3);
-    ck_assert_refused (s_admit (NULL, 1, 10, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
-                       "6 requests wait on this node, which is the bound");
-    ck_assert_uint_ge (retry_after_ms, 1);
+    if (gpb_placement_admit (s_placement, &arrival, &retry_after_ms, &error) != GPB_OK)
+        return false;
+    gpb_entry_t *entry = &s_entries [number];
+    *entry = (gpb_entry_t){ .slot = number, .size = size, .tenant = tenant, .devices = devices };
+    ck_assert_ok (gpb_placement_queue (s_placement, entry, ++s_clock_ns, &error));
+    return true;
+}
+
+//  As often as it gets it; gives how often that was.
+static unsigned
+s_ask_all (gpb_tenant_t *tenant, unsigned first, uint64_t devices, uint64_t size)
+{
+    unsigned count = 0;
+    while (s_ask (tenant, first + count, devices, size))
+        count++;
+    return count;
+}
+
+static void
+s_close_with (gpb_tenant_t *tenants, size_t count)
+{
+    for (unsigned number = 0; number < ENTRIES; number++) {
+        if (s_entries [number].flow)
+            gpb_placement_unqueue (s_placement, &s_entries [number]);
+        s_entries [number].flow = NULL;
+    }
+    ck_assert_uint_eq (s_waiting ()->requests, 0);
+    ck_assert_uint_eq (s_waiting ()->size, 0);
+    for (size_t index = 0; index < count; index++) {
+        ck_assert_uint_eq (tenants [index].waiting.all.requests, 0);
+        ck_assert_uint_eq (tenants [index].waiting.alone [1].size, 0);
+        gpb_tenant_clear (&tenants [index]);
+    }
     s_close ();
+}
+
+START_TEST (test_what_one_device_alone_may_have_is_bounded_apart)
+{
+    gpb_tenant_t tenants [2] = { { .depth = 0 }, { .depth = 0 } };
+    uint32_t retry_after_ms;
+    s_open_bounded ((gpb_amount_t){ 12, 10000 }, (gpb_amount_t){ 6, 10000 });
+    ck_assert_uint_eq (s_ask_all (&tenants [0], 0, 2, 10), 3);
+    ck_assert_ptr_nonnull (strstr (error.text,
+                                   "3 requests wait for its device alone, 3 of them of this "
+                                   "client, which may have as many as are left of 6"));
+    ck_assert_uint_eq (gpb_placement_waiting (s_placement)->alone [1].requests, 3);
+    ck_assert_uint_eq (gpb_placement_waiting (s_placement)->alone [1].size, 30);
+    ck_assert_uint_eq (gpb_placement_waiting (s_placement)->alone [0].requests, 0);
+    ck_assert_ok (s_admit (NULL, 2, 10, &retry_after_ms));
+    //  What another device may have does not count there.
+    ck_assert_uint_eq (s_ask_all (&tenants [0], 3, 3, 10), 3);
+    ck_assert_ptr_nonnull (
+        strstr (error.text, "6 requests wait on this node, 6 of them of this client"));
+    ck_assert_uint_eq (gpb_placement_waiting (s_placement)->alone [1].requests, 3);
+    ck_assert_uint_eq (s_ask_all (&tenants [1], 6, 1, 10), 3);
+    ck_assert_uint_eq (gpb_placement_waiting (s_placement)->alone [0].requests, 3);
+    s_close_with (tenants, 2);
+}
+END_TEST
+
+START_TEST (test_a_client_has_as_much_as_it_leaves)
+{
+    gpb_tenant_t tenants [4] = { { .depth = 0 } };
+    uint32_t retry_after_ms;
+    s_open_bounded ((gpb_amount_t){ 160, 1000000 }, (gpb_amount_t){ 80, 1000000 });
+    ck_assert_uint_eq (s_ask_all (&tenants [0], 0, 1, 1), 40);
+    ck_assert_uint_eq (s_ask_all (&tenants [1], 40, 1, 1), 20);
+    ck_assert_uint_eq (s_ask_all (&tenants [2], 60, 1, 1), 10);
+    ck_assert_uint_eq (s_ask_all (&tenants [3], 70, 1, 1), 5);
+    ck_assert_ptr_nonnull (strstr (error.text, "75 requests wait for its device alone, 5 of them"));
+    //  The others of the node's belong to the other device; who has none there has the most of it.
+    ck_assert (s_ask (&tenants [0], 75, 2, 1));
+    ck_assert_uint_eq (s_ask_all (&tenants [3], 76, 2, 1), 39);
+    s_close_with (tenants, 4);
+
+    //  In bytes likewise.
+    s_open_bounded ((gpb_amount_t){ 1000, 800 }, (gpb_amount_t){ 1000, 400 });
+    ck_assert_refused (s_admit (NULL, 1, 201, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
+                       "201 bytes: of the 400 that may wait for its device alone, this client may "
+                       "have half");
+    ck_assert_uint_eq (retry_after_ms, 0);
+    ck_assert (s_ask (&tenants [0], 0, 1, 200));
+    ck_assert (!s_ask (&tenants [0], 1, 1, 1));
+    ck_assert (!s_ask (&tenants [1], 1, 1, 101));
+    ck_assert_ptr_nonnull (strstr (error.text, "200 bytes wait for its device alone, 0 of them"));
+    ck_assert (s_ask (&tenants [1], 1, 1, 100));
+    ck_assert_refused (s_admit (NULL, 3, 401, &retry_after_ms), GPB_RESOURCE_EXHAUSTED,
+                       "401 bytes: of the 800 that may wait on this node");
+    ck_assert_uint_eq (s_ask_all (&tenants [0], 2, 3, 50), 3);    //  350, and 350 left
+    s_close_with (tenants, 4);
+}
+END_TEST
+
+//  Once what waits has moved on, whoever was first has no more than the others.
+START_TEST (test_greedy_clients_come_to_equal_shares_and_leave_one)
+{
+    enum { GREEDY = 4, BOUND = 200, ROUNDS = 2000 };
+    gpb_tenant_t tenants [GREEDY + 1] = { { .depth = 0 } };
+    s_open_bounded ((gpb_amount_t){ BOUND, 1000000 }, (gpb_amount_t){ BOUND, 1000000 });
+    s_set_pace (0, 1000);
+    unsigned free_numbers [ENTRIES], free_count = 0;
+    for (unsigned number = ENTRIES; number-- > 0;)
+        free_numbers [free_count++] = number;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned client = 0; client < GREEDY; client++)
+            while (s_ask (&tenants [client], free_numbers [free_count - 1], 1, 1))
+                free_count--;
+        gpb_entry_t *next = s_next ();
+        ck_assert_ptr_nonnull (next);
+        gpb_placement_answered (s_placement, next, true, s_clock_ns += 1000);
+        free_numbers [free_count++] = next->slot;
+    }
+    const uint64_t share = BOUND / (GREEDY + 1);
+    for (unsigned client = 0; client < GREEDY; client++) {
+        ck_assert_uint_ge (tenants [client].waiting.all.requests, share - 2);
+        ck_assert_uint_le (tenants [client].waiting.all.requests, share + 2);
+    }
+    //  At once half of it, and all of it as the others' goes down.
+    unsigned count = 0;
+    for (; s_ask (&tenants [GREEDY], free_numbers [free_count - 1], 1, 1); count++)
+        free_count--;
+    ck_assert_uint_ge (count, share / 2);
+    s_close_with (tenants, GREEDY + 1);
+}
+END_TEST
+
+START_TEST (test_a_keys_connections_have_one_share_together)
+{
+    static gpb_waiting_t key;
+    gpb_tenant_t tenants [3] = { { .key = &key }, { .key = &key }, { .depth = 0 } };
+    s_open_bounded ((gpb_amount_t){ 80, 1000 }, (gpb_amount_t){ 80, 1000 });
+    ck_assert_uint_eq (s_ask_all (&tenants [0], 0, 1, 1), 40);
+    ck_assert (!s_ask (&tenants [1], 40, 1, 1));
+    ck_assert_ptr_nonnull (
+        strstr (error.text,
+                "40 requests wait for its device alone, 40 of them of this key, which may"));
+    ck_assert (!s_ask (&tenants [1], 40, 3, 1));
+    ck_assert_ptr_nonnull (
+        strstr (error.text, "40 requests wait on this node, 40 of them of this key"));
+    ck_assert_uint_eq (s_ask_all (&tenants [2], 40, 1, 1), 20);
+    s_close_with (tenants, 3);
+    ck_assert_uint_eq (key.all.requests, 0);
+    ck_assert_uint_eq (key.alone [0].requests, 0);
 }
 END_TEST
 
@@ -505,7 +655,7 @@ START_TEST (test_what_gets_no_memory_is_refused)
     gpb_status_t status = gpb_placement_queue (s_placement, &entry, s_clock_ns, &error);
     gpb_alloc_fail (-1, 0);
     ck_assert_refused (status, GPB_RESOURCE_EXHAUSTED, "queue");
-    ck_assert_uint_eq (gpb_placement_depth (s_placement), 0);
+    ck_assert_uint_eq (s_waiting ()->requests, 0);
     ck_assert_ptr_null (s_next ());
     s_close ();
 }
@@ -576,7 +726,9 @@ GPB_TEST_MAIN (
     test_what_is_bound_to_one_device_blocks_nobody, test_first_come_is_first_served_across_queues,
     test_what_leaves_its_queue_leaves_the_others_in_order,
     test_each_bound_says_itself_the_depth_and_when_to_try_again,
-    test_what_one_device_alone_may_have_is_bounded_apart,
+    test_what_one_device_alone_may_have_is_bounded_apart, test_a_client_has_as_much_as_it_leaves,
+    test_greedy_clients_come_to_equal_shares_and_leave_one,
+    test_a_keys_connections_have_one_share_together,
     test_memory_on_its_way_to_a_device_is_not_promised_twice, test_turns_are_of_device_time,
     test_what_gets_no_memory_is_refused, test_requests_wait_for_a_device_that_comes_back,
     test_a_device_that_is_back_gets_one_request_at_a_time)

@@ -8,6 +8,7 @@
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
+#include "gpb_kernel.h"
 #include "gpb_test.h"
 
 #include <dirent.h>
@@ -99,26 +100,50 @@ s_path (const char *folder, const char *name)
     return path;
 }
 
-//  Appends a file to *text_p.
-static void
-s_append (char **text_p, size_t *size_p, char *path)
+//  A persistent package's text with another number of work-items a lane. For free.
+static char *
+s_with_local (const gpb_code_t *code, unsigned local)
 {
-    FILE *file = fopen (path, "r");
-    ck_assert_msg (file != NULL, "%s cannot be opened", path);
-    for (;;) {
-        *text_p = realloc (*text_p, *size_p + 4097);
-        ck_assert_ptr_nonnull (*text_p);
-        size_t got = fread (*text_p + *size_p, 1, 4096, file);
-        *size_p += got;
-        (*text_p) [*size_p] = 0;
-        if (got == 0)
-            break;
-    }
-    fclose (file);
-    free (path);
+    static const char word [] = "#define GPB_LANE_LOCAL ";
+    const char *text = code->data, *found = strstr (text, word);
+    ck_assert_ptr_nonnull (found);
+    const char *rest = strchr (found, '\n');
+    ck_assert_ptr_nonnull (rest);
+    char *changed = NULL;
+    ck_assert_int_ge (asprintf (&changed, "%.*s%s%u%s", (int) (found - text), text, word, local,
+                                rest),
+                      0);
+    return changed;
 }
 
-//  Every package below a folder, for an architecture. Returns how many there were.
+//  What the CUDA backend would compile of a package; NULL where all is well, as above. A persistent
+//  one is compiled with one work-item a lane and with 64, whichever it asks for: the loop has
+//  barriers with the second alone.
+static char *
+s_compile_package (const char *folder, const char *id, const char *architecture)
+{
+    gpb_error_t error = { GPB_OK, "" };
+    gpb_code_t code;
+    char *name = NULL;
+    ck_assert_int_ge (asprintf (&name, "%s/%s", folder, id), 0);
+    char *path = s_path (name, "");
+    gpb_kernel_t *kernel = gpb_kernel_load (path, &error);
+    ck_assert_msg (kernel != NULL, "%s", error.text);
+    ck_assert_ok (gpb_kernel_code (kernel, "cuda", &code, &error));
+    char *log = s_compile (code.name, code.data, architecture);
+    for (unsigned local = 1; gpb_kernel_persistent (kernel) && local <= 64 && !log; local += 63) {
+        char *text = s_with_local (&code, local);
+        log = s_compile (code.name, text, architecture);
+        free (text);
+    }
+    gpb_kernel_destroy (&kernel);
+    free (path);
+    free (name);
+    return log;
+}
+
+//  Every package below a folder, for an architecture, but one that is meant to be at fault. Returns
+//  how many there were.
 static size_t
 s_compile_all (const char *folder, const char *architecture)
 {
@@ -129,17 +154,10 @@ s_compile_all (const char *folder, const char *architecture)
     size_t count = 0;
     const struct dirent *entry;
     while ((entry = readdir (directory))) {
-        if (entry->d_name [0] == '.' || strchr (entry->d_name, '.'))
+        if (strchr (entry->d_name, '.') || strcmp (entry->d_name, "broken") == 0)
             continue;
-        char name [2 * sizeof entry->d_name + 4];
-        snprintf (name, sizeof name, "%s/%s.c", entry->d_name, entry->d_name);
-        char *source = NULL;
-        size_t size = 0;
-        s_append (&source, &size, s_path ("kernels", "gpb_prelude.h"));
-        s_append (&source, &size, s_path (folder, name));
-        char *log = s_compile (name, source, architecture);
-        ck_assert_msg (log == NULL, "%s for %s: %s", name, architecture, log);
-        free (source);
+        char *log = s_compile_package (folder, entry->d_name, architecture);
+        ck_assert_msg (log == NULL, "%s for %s: %s", entry->d_name, architecture, log);
         count++;
     }
     closedir (directory);
@@ -152,7 +170,7 @@ static const char *const s_architectures [] = { "sm_80", "sm_90", "sm_100" };
 START_TEST (test_every_shipped_kernel_is_cuda_without_a_warning)
 {
     for (size_t index = 0; index < 3; index++)
-        ck_assert_uint_ge (s_compile_all ("kernels", s_architectures [index]), 9);
+        ck_assert_uint_ge (s_compile_all ("kernels", s_architectures [index]), 14);
 }
 END_TEST
 
@@ -160,6 +178,19 @@ START_TEST (test_every_word_of_the_prelude_is_cuda_without_a_warning)
 {
     for (size_t index = 0; index < 3; index++)
         ck_assert_uint_ge (s_compile_all ("tests/kernels", s_architectures [index]), 1);
+}
+END_TEST
+
+//  With the lane before it and the loop behind it.
+START_TEST (test_every_persistent_kernel_of_the_tests_is_cuda_without_a_warning)
+{
+    for (size_t index = 0; index < 3; index++)
+        ck_assert_uint_ge (s_compile_all ("tests/kernels_persistent", s_architectures [index]), 4);
+    char *log = s_compile_package ("tests/kernels_persistent", "broken", "sm_80");
+    ck_assert_ptr_nonnull (log);
+    ck_assert_msg (strstr (log, "broken.c(8)") != NULL && strstr (log, "nothing") != NULL, "%s",
+                   log);
+    free (log);
 }
 END_TEST
 
@@ -186,8 +217,11 @@ main (void)
                 "not compiled as CUDA\n");
         return 77;
     }
-    const TTest *const tests [] = { test_every_shipped_kernel_is_cuda_without_a_warning,
-                                    test_every_word_of_the_prelude_is_cuda_without_a_warning,
-                                    test_a_warning_and_an_error_are_seen };
+    const TTest *const tests [] = {
+        test_every_shipped_kernel_is_cuda_without_a_warning,
+        test_every_word_of_the_prelude_is_cuda_without_a_warning,
+        test_every_persistent_kernel_of_the_tests_is_cuda_without_a_warning,
+        test_a_warning_and_an_error_are_seen
+    };
     return gpb_test_run ("prelude", tests, sizeof tests / sizeof tests [0], 120);
 }

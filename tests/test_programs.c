@@ -256,6 +256,33 @@ START_TEST (test_a_replaced_kernel_stays_as_long_as_it_may_run)
 }
 END_TEST
 
+//  Neither compiled nor taken in, and nothing of it is remembered.
+START_TEST (test_a_persistent_kernel_is_left_to_the_kernel_host)
+{
+    static const char definition [] =
+        "id = \"mine\"; source = \"mine.c\"; persistent = true; parameters = (\n"
+        "{ name = \"a\"; direction = \"in\"; type = \"f32\"; },\n"
+        "{ name = \"b\"; direction = \"out\"; type = \"f32\"; count = \"count\"; } );";
+    memset (&s_seen, 0, sizeof s_seen);
+    gpb_programs_t *programs = s_new ("none");
+    ck_assert_refused (gpb_programs_register (programs, definition, "x", false, false, &error),
+                       GPB_FAILED_PRECONDITION,
+                       "mine is persistent: its device's kernel host takes it");
+    ck_assert_ptr_null (gpb_programs_lookup (programs, "mine", &error));
+    ck_assert_int_eq (error.status, GPB_NOT_FOUND);
+    gpb_kernel_t *kernel = gpb_kernel_parse (definition, "x", &error);
+    ck_assert_ok (gpb_kernels_insert (gpb_programs_kernels (programs), &kernel, false, &error));
+    for (int round = 0; round < 2; round++) {
+        ck_assert_ptr_null (gpb_programs_lookup (programs, "mine", &error));
+        ck_assert_refused (error.status, GPB_FAILED_PRECONDITION,
+                           "mine is persistent: its device's kernel host runs it");
+    }
+    ck_assert_int_eq (s_seen.compiled, 0);
+    ck_assert_uint_eq (gpb_programs_figures (programs)->failed, 0);
+    gpb_programs_destroy (&programs);
+}
+END_TEST
+
 START_TEST (test_memory_that_runs_out_is_said_and_nothing_leaks)
 {
     gpb_programs_t *programs = s_new ("none");
@@ -297,5 +324,6 @@ GPB_TEST_MAIN ("gpb_programs", 20, test_a_kernel_is_compiled_once,
                test_what_the_package_says_reaches_the_compiler_and_the_caches_key,
                test_what_cannot_run_says_why, test_what_does_not_compile_is_not_tried_again,
                test_a_replaced_kernel_stays_as_long_as_it_may_run,
+               test_a_persistent_kernel_is_left_to_the_kernel_host,
                test_memory_that_runs_out_is_said_and_nothing_leaks,
                test_a_device_that_gets_memory_has_all_its_kernels)

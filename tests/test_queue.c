@@ -34,7 +34,6 @@ s_close (void)
 {
     for (unsigned client = 0; client < CLIENTS; client++) {
         ck_assert_uint_eq (s_clients [client].depth, 0);
-        ck_assert_uint_eq (s_clients [client].size, 0);
         ck_assert_ptr_null (s_clients [client].bound_last);
         gpb_tenant_clear (&s_clients [client]);
     }
@@ -104,7 +103,6 @@ START_TEST (test_the_higher_priority_is_first_then_the_earlier_deadline)
     ck_assert_uint_eq (gpb_queue_depth_at (s_queue, 3), 3);
     ck_assert_uint_eq (gpb_queue_depth_at (s_queue, 0), 1);
     ck_assert_uint_eq (s_clients [0].depth, 7);
-    ck_assert_uint_eq (s_clients [0].size, 28);
     const unsigned order [] = { 4, 2, 3, 5, 0, 6, 1 };
     for (unsigned index = 0; index < 7; index++)
         s_expect (order [index], 100);

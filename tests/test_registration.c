@@ -206,7 +206,32 @@ START_TEST (test_a_registration_that_gets_no_memory_is_refused)
 }
 END_TEST
 
-GPB_TEST_MAIN ("gpb_registration", 20, test_two_rounds_and_the_kernel_is_there,
+START_TEST (test_the_configuration_has_the_last_word_on_a_persistent_kernel)
+{
+    s_open ();
+    s_body.definition =
+        (char *) "id = \"fresh\"; source = \"fresh.c\"; persistent = true; lanes = 1;\n"
+                 "parameters = ( { name = \"in\"; direction = \"in\"; type = \"f32\"; },\n"
+                 "    { name = \"out\"; direction = \"out\"; type = \"f32\"; count = \"count\"; } "
+                 ");\n";
+    s_body.source = (char *) "HANDLER (fresh) (GLOBAL const void *in, uint in_size, GLOBAL void "
+                             "*out, uint *out_size, GLOBAL void *state) { }";
+    ck_assert_ok (gpb_config_set (s_config, "persistent", "fresh:lanes=3,devices=cpu", &error));
+    gpb_registration_t *registration = s_new ();
+    ck_assert_msg (registration != NULL, "%s", error.text);
+    ck_assert_uint_eq (gpb_kernel_persistent (registration->kernel)->lanes, 3);
+    ck_assert_str_eq (gpb_kernel_persistent_device (registration->kernel, 0), "cpu");
+    gpb_registration_destroy (&registration);
+    ck_assert_ok (gpb_config_set (s_config, "persistent", "fresh:slots=3", &error));
+    ck_assert_ptr_null (s_new ());
+    ck_assert_refused (error.status, GPB_INVALID_ARGUMENT, "slots");
+    s_close ();
+}
+END_TEST
+
+GPB_TEST_MAIN ("gpb_registration", 20,
+               test_the_configuration_has_the_last_word_on_a_persistent_kernel,
+               test_two_rounds_and_the_kernel_is_there,
                test_the_first_refusal_is_the_answer_and_there_is_no_second_round,
                test_a_check_changes_nothing,
                test_what_nobody_waits_for_goes_no_further_than_its_first_round,

@@ -31,6 +31,8 @@ s_message (gpb_message_t *message, const size_t *sizes, size_t count, uint32_t f
     execute.n_results = count + 1;
     execute.results = list;
     execute.device = 2;
+    Gpb__V1__MessageTiming timing = GPB__V1__MESSAGE_TIMING__INIT;
+    execute.message = &timing;
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
     reply.version = 1;
     reply.id = 5;
@@ -177,6 +179,58 @@ START_TEST (test_only_a_refusal_for_want_of_room_says_when_to_ask_again)
 }
 END_TEST
 
+START_TEST (test_a_message_says_where_its_time_went)
+{
+    Gpb__V1__MessageTiming message = GPB__V1__MESSAGE_TIMING__INIT;
+    message.clock = (char *) "tsc";
+    message.measured = true;
+    message.queued_ns = 1;
+    message.taken_ns = 2;
+    message.handler_ns = 3;
+    message.back_ns = 4;
+    message.ring_ns = 10;
+    message.lane = 31;
+    message.on_demand = true;
+    Gpb__V1__ExecuteReply execute = GPB__V1__EXECUTE_REPLY__INIT;
+    execute.message = &message;
+    Gpb__V1__Reply header = GPB__V1__REPLY__INIT;
+    header.version = 1;
+    header.body_case = GPB__V1__REPLY__BODY_EXECUTE;
+    header.execute = &execute;
+    gpb_reply_t *reply = s_accept (&header);
+    const gpb_message_timing_t *timing = gpb_reply_message_timing (reply);
+    ck_assert_ptr_nonnull (timing);
+    ck_assert_str_eq (timing->clock, "tsc");
+    ck_assert (timing->is_measured && timing->is_on_demand);
+    ck_assert_uint_eq (timing->lane, 31);
+    ck_assert_uint_eq (timing->queued_ns, 1);
+    ck_assert_uint_eq (timing->taken_ns, 2);
+    ck_assert_uint_eq (timing->handler_ns, 3);
+    ck_assert_uint_eq (timing->back_ns, 4);
+    ck_assert_uint_eq (timing->ring_ns, 10);
+    //  An answer of the client's own takes the place of all that came.
+    gpb_reply_answer (reply, GPB_CANCELLED, "taken back");
+    ck_assert_ptr_null (gpb_reply_message_timing (reply));
+    gpb_reply_destroy (&reply);
+
+    //  Without a clock there is no time, whatever came.
+    message.clock = (char *) "none";
+    message.measured = message.on_demand = false;
+    reply = s_accept (&header);
+    timing = gpb_reply_message_timing (reply);
+    ck_assert (!timing->is_measured && !timing->is_on_demand);
+    ck_assert_uint_eq (timing->taken_ns + timing->handler_ns + timing->back_ns, 0);
+    ck_assert_uint_eq (timing->queued_ns, 1);
+    ck_assert_uint_eq (timing->ring_ns, 10);
+    gpb_reply_destroy (&reply);
+
+    execute.message = NULL;
+    reply = s_accept (&header);
+    ck_assert_ptr_null (gpb_reply_message_timing (reply));
+    gpb_reply_destroy (&reply);
+}
+END_TEST
+
 //  A device is 2 bytes of a header where it is empty, and some hundred unpacked.
 START_TEST (test_a_header_that_would_unpack_to_megabytes_is_refused)
 {
@@ -249,6 +303,7 @@ GPB_TEST_MAIN ("gpb_reply", 10, test_results_are_aligned_whatever_frame_they_cam
                test_an_answer_of_the_clients_own_has_a_header_too,
                test_an_address_of_another_process_is_none, test_a_reserve_has_a_handle_and_a_device,
                test_only_a_refusal_for_want_of_room_says_when_to_ask_again,
+               test_a_message_says_where_its_time_went,
                test_a_header_that_would_unpack_to_megabytes_is_refused,
                test_a_header_that_is_no_reply_is_refused,
                test_the_end_of_memory_refuses_a_reply_whole)

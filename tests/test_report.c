@@ -20,6 +20,7 @@ static gpb_test_peer_t s_peer;
 static gpb_kernels_t *s_kernels;
 static gpb_placement_t *s_placement;
 static gpb_told_t s_told [DEVICES];
+static gpb_residencies_t s_residencies;
 static gpb_tenant_t s_tenant;
 static int64_t s_fail_after = -1;    //  the handler's allocation that fails
 static bool s_failed;
@@ -40,6 +41,7 @@ s_handle (void *self, gpb_call_t *call)
                   .refused_connections = 23,
                   .refused_keys = 24 },
         .told = s_told,
+        .residencies = &s_residencies,
         .counts = { .exhausted = 11, .expired = 12, .cancelled = 13, .rerun = 14 },
         .notices = notices,
         .notices_count = 1,
@@ -50,7 +52,7 @@ s_handle (void *self, gpb_call_t *call)
     case GPB__V1__REQUEST__BODY_DEVICES: gpb_report_devices (&report, s_service, call); break;
     case GPB__V1__REQUEST__BODY_STATS: gpb_report_stats (&report, s_service, call); break;
     case GPB__V1__REQUEST__BODY_HEALTH: gpb_report_health (&report, s_service, call); break;
-    default: gpb_answer_kernels (s_service, call, s_kernels); break;
+    default: gpb_answer_kernels_resident (s_service, call, s_kernels, &s_residencies); break;
     }
     s_failed = gpb_alloc_fail (-1, 0) > (uint64_t) s_fail_after;
 }
@@ -277,6 +279,74 @@ START_TEST (test_kernels_are_listed_all_or_one)
 }
 END_TEST
 
+//  What so many hosts with so many kernels each say of them, with a reason of some length.
+static void
+s_tell_residencies (unsigned hosts, size_t kernels)
+{
+    static Gpb__V1__Residency residencies [64], *residencies_p [64];
+    Gpb__V1__StatsReply stats = GPB__V1__STATS_REPLY__INIT;
+    static char reason [500];
+    memset (reason, 'r', sizeof reason - 1);
+    stats.n_residencies = kernels;
+    stats.residencies = residencies_p;
+    for (size_t index = 0; index < kernels; index++) {
+        residencies_p [index] = &residencies [index];
+        gpb__v1__residency__init (&residencies [index]);
+        residencies [index].kernel = (char *) (index ? "other" : "echo");
+        residencies [index].state = GPB__V1__RESIDENCY_STATE__FAILED;
+        residencies [index].reason = reason;
+    }
+    for (unsigned host = 0; host < hosts; host++)
+        gpb_residencies_copy (&s_residencies, host, &stats);
+}
+
+START_TEST (test_persistent_kernels_are_listed_with_where_they_stay)
+{
+    s_open ();
+    s_tell_residencies (2, 3);
+    const Gpb__V1__KernelList *list = s_ask (GPB__V1__REQUEST__BODY_KERNELS, "", GPB_OK)->kernels;
+    unsigned persistent = 0;
+    for (size_t index = 0; index < list->n_kernels; index++) {
+        const Gpb__V1__Kernel *kernel = list->kernels [index];
+        persistent += kernel->persistent != NULL;
+        if (!kernel->persistent)
+            continue;
+        ck_assert_uint_ge (kernel->persistent->lanes, 1);
+        ck_assert_uint_ge (kernel->persistent->slot_size, 32);
+        ck_assert_uint_eq (kernel->persistent->n_devices, 1);
+        const bool is_echo = strcmp (kernel->id, "echo") == 0;
+        ck_assert_uint_eq (kernel->persistent->n_residencies, is_echo ? 2 : 0);
+        if (is_echo)
+            ck_assert_uint_eq (kernel->persistent->residencies [1]->device, 1);
+    }
+    ck_assert_uint_ge (persistent, 2);
+    ck_assert_uint_lt (persistent, list->n_kernels);
+    const Gpb__V1__StatsReply *stats = s_ask (GPB__V1__REQUEST__BODY_STATS, "", GPB_OK)->stats;
+    ck_assert_uint_eq (stats->n_residencies, 6);
+    gpb_residencies_clear (&s_residencies);
+    s_close ();
+}
+END_TEST
+
+//  What has no room in a header is left out, and the answer comes all the same.
+START_TEST (test_more_residencies_than_an_answer_has_room_for_are_left_out)
+{
+    s_open ();
+    s_tell_residencies (60, 60);
+    const Gpb__V1__StatsReply *stats = s_ask (GPB__V1__REQUEST__BODY_STATS, "", GPB_OK)->stats;
+    ck_assert_uint_gt (stats->n_residencies, 100);
+    ck_assert_uint_lt (stats->n_residencies, 3600);
+    ck_assert_uint_eq (stats->n_devices, DEVICES);
+    s_tell_residencies (64, 3);
+    s_ask (GPB__V1__REQUEST__BODY_KERNELS, "", GPB_OK);
+    const Gpb__V1__KernelList *list =
+        s_ask (GPB__V1__REQUEST__BODY_KERNELS, "echo", GPB_OK)->kernels;
+    ck_assert_uint_eq (list->kernels [0]->persistent->n_residencies, 64);
+    gpb_residencies_clear (&s_residencies);
+    s_close ();
+}
+END_TEST
+
 START_TEST (test_an_answer_that_gets_no_memory_is_refused)
 {
     s_open ();
@@ -284,7 +354,7 @@ START_TEST (test_an_answer_that_gets_no_memory_is_refused)
                                                   GPB__V1__REQUEST__BODY_STATS,
                                                   GPB__V1__REQUEST__BODY_KERNELS };
     for (unsigned index = 0; index < 3; index++)
-        for (s_fail_after = 0; s_fail_after < 2; s_fail_after++) {
+        for (s_fail_after = 0; s_fail_after < (index ? 3 : 2); s_fail_after++) {
             s_ask (kinds [index], "", GPB_RESOURCE_EXHAUSTED);
             ck_assert (s_failed);
         }
@@ -297,4 +367,6 @@ END_TEST
 GPB_TEST_MAIN ("gpb_report", 20, test_stats_hold_what_was_counted,
                test_devices_are_described_with_state_and_reason,
                test_health_is_ready_when_one_device_is, test_kernels_are_listed_all_or_one,
+               test_persistent_kernels_are_listed_with_where_they_stay,
+               test_more_residencies_than_an_answer_has_room_for_are_left_out,
                test_an_answer_that_gets_no_memory_is_refused)

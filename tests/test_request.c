@@ -39,6 +39,8 @@ START_TEST (test_an_execute_request_is_packed_as_it_was_written)
     gpb_request_set_priority (request, -3);
     gpb_request_set_idempotent (request);
     gpb_request_set_reservation (request, UINT64_MAX - 1);
+    gpb_request_on_demand (request);
+    gpb_request_lane (request, 0);
 
     gpb_message_t message;
     gpb_message_init (&message);
@@ -70,6 +72,10 @@ START_TEST (test_an_execute_request_is_packed_as_it_was_written)
     ck_assert_int_eq (header->priority, -3);
     ck_assert (header->idempotent);
     ck_assert_uint_eq (execute->reservation, UINT64_MAX - 1);
+    ck_assert (execute->on_demand);
+    //  Key 0 is a key.
+    ck_assert_int_eq (execute->lane_case, GPB__V1__EXECUTE__LANE_LANE_KEY);
+    ck_assert_uint_eq (execute->lane_key, 0);
     ck_assert_uint_eq (message.payloads_count, 2);
     ck_assert_mem_eq (zmq_msg_data (&message.payloads [0]), "abcd", 4);
     ck_assert_ptr_eq (zmq_msg_data (&message.payloads [1]), taken);

@@ -745,52 +745,6 @@ START_TEST (test_a_peer_for_which_there_is_no_memory_is_told_so_and_may_speak_ag
 }
 END_TEST
 
-//  ---------------------------------------------------------------------------------------------------------
-//  A carrier
-
-//  Drops what says "drop", and puts a payload behind what is sent.
-static bool
-s_unpack (void *context, gpb_message_t *message)
-{
-    ++*(unsigned *) context;
-    return zmq_msg_size (&message->header) != 4;
-}
-
-static void
-s_pack (void *context, gpb_message_t *message)
-{
-    *(unsigned *) context += 100;
-    zmq_msg_t payload;
-    zmq_msg_init_size (&payload, 7);
-    ck_assert_ok (gpb_message_add (message, &payload, &error));
-}
-
-START_TEST (test_messages_go_through_a_carrier)
-{
-    unsigned calls = 0;
-    const gpb_carrier_t carrier = { &calls, s_unpack, s_pack };
-    s_open ("inproc://carried");
-    gpb_router_set_carrier (s_router, &carrier);
-    zsock_t *dealer = s_connect (NULL);
-    s_say (dealer, "drop", 0);
-    s_say (dealer, "keep it", 0);
-    gpb_connection_t *connection = s_hear ();
-    ck_assert_uint_eq (zmq_msg_size (&s_message.header), 7);
-    ck_assert_uint_eq (calls, 2);
-    ck_assert (gpb_router_send (s_router, connection, &s_message));
-    ck_assert_uint_eq (calls, 102);
-    gpb_message_t reply;
-    gpb_message_init (&reply);
-    zmq_pollitem_t item = { zsock_resolve (dealer), 0, ZMQ_POLLIN, 0 };
-    ck_assert_int_eq (zmq_poll (&item, 1, PATIENCE_MS), 1);
-    ck_assert_ok (gpb_message_recv (&reply, zsock_resolve (dealer), &error));
-    ck_assert_uint_eq (reply.payloads_count, 1);
-    gpb_message_clear (&reply);
-    zsock_destroy (&dealer);
-    s_close ();
-}
-END_TEST
-
 GPB_TEST_MAIN ("gpb_router", 120, test_a_router_starts_where_another_has_just_ended,
                test_a_connection_over_tcp_comes_speaks_and_goes,
                test_a_connection_over_ipc_comes_speaks_and_goes,
@@ -812,5 +766,4 @@ GPB_TEST_MAIN ("gpb_router", 120, test_a_router_starts_where_another_has_just_en
                test_a_message_out_of_bounds_comes_with_its_envelope,
                test_an_endpoint_that_cannot_be_bound_says_why,
                test_a_router_that_gets_no_memory_says_so,
-               test_a_peer_for_which_there_is_no_memory_is_told_so_and_may_speak_again,
-               test_messages_go_through_a_carrier)
+               test_a_peer_for_which_there_is_no_memory_is_told_so_and_may_speak_again)

@@ -98,7 +98,44 @@ START_TEST (test_every_state_of_a_device_has_a_name)
 }
 END_TEST
 
+START_TEST (test_every_state_of_a_persistent_kernel_has_a_name)
+{
+    static const char *const names [] = { "unloaded",  "resident", "parked", "quarantined",
+                                          "on demand", "failed",   "stopped" };
+    for (unsigned state = 0; state < sizeof names / sizeof names [0]; state++)
+        ck_assert_str_eq (gpb_tool_residency_name ((Gpb__V1__ResidencyState) state), names [state]);
+    ck_assert_str_eq (gpb_tool_residency_name ((Gpb__V1__ResidencyState) 99), "unknown");
+}
+END_TEST
+
+START_TEST (test_a_row_of_percentiles_says_nothing_of_an_empty_histogram)
+{
+    static gpb_histogram_t histogram;
+    static const double percents [] = { 50, 99.9 };
+    gpb_error_t error;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream (&text, &size);
+    gpb_table_t *table = gpb_table_new ("TIME >COUNT >P50 >P99.9 >MAX");
+    gpb_tool_add_percentiles (table, "empty", &histogram, percents, 2);
+    gpb_histogram_record (&histogram, 1000);
+    gpb_histogram_record (&histogram, 3000000);
+    gpb_tool_add_percentiles (table, "full", &histogram, percents, 2);
+    ck_assert_ok (gpb_table_print (table, out, &error));
+    fclose (out);
+    ck_assert_str_eq (text, "TIME   COUNT      P50    P99.9      MAX\n"
+                            "empty      0        -        -        -\n"
+                            "full       2  1.00 µs  3.00 ms  3.00 ms\n");
+    free (text);
+    gpb_table_destroy (&table);
+    //  A table for which there was no memory is told by whoever prints it.
+    gpb_tool_add_percentiles (NULL, "none", &histogram, percents, 2);
+}
+END_TEST
+
 GPB_TEST_MAIN ("gpb_tool", 60, test_an_answer_is_printed_unless_it_is_to_another_question,
                test_a_node_that_is_no_endpoint_is_refused, test_what_cannot_be_written_is_a_failure,
                test_a_table_for_which_there_is_no_memory_is_a_failure,
-               test_every_state_of_a_device_has_a_name)
+               test_every_state_of_a_device_has_a_name,
+               test_every_state_of_a_persistent_kernel_has_a_name,
+               test_a_row_of_percentiles_says_nothing_of_an_empty_histogram)

@@ -2,9 +2,9 @@
 //
 //  Starts the others and stops them in the opposite order: it looks for devices, starts a
 //  gpb_device for each (all open their devices at the same time), and tells the broker of each
-//  whether it serves or why not. A device that could not be opened leaves a node with the others; a
-//  node without any still serves, and says why. No endpoint is bound before that, so that a client
-//  that finds one finds the devices too.
+//  whether it serves or why not, and likewise of its kernel host. A device that could not be opened
+//  leaves a node with the others; a node without any still serves, and says why. No endpoint is
+//  bound before that, so that a client that finds one finds the devices too.
 //
 //  With isolation = process, looking for devices and each device are other processes'
 //  (gpb_discovery, gpb_supervisor): no backend is loaded here, and no driver can end this process.
@@ -45,7 +45,8 @@ s_is_isolated (const self_t *self)
     return streq (gpb_config_string (self->config, "isolation"), "process");
 }
 
-//  All devices open at once: every BIND is sent before the first answer is waited for.
+//  All devices open at once: every BIND, and every HOST behind it, is sent before the first answer
+//  is waited for.
 static void
 s_start_devices (self_t *self, unsigned count)
 {
@@ -56,27 +57,40 @@ s_start_devices (self_t *self, unsigned count)
         char endpoint [64];
         snprintf (endpoint, sizeof endpoint, "inproc://gpb-device-%" PRIu64, gpb_unique ());
         zstr_sendx (self->devices [index], "BIND", endpoint, NULL);
+        snprintf (endpoint, sizeof endpoint, "inproc://gpb-host-%" PRIu64, gpb_unique ());
+        zstr_sendx (self->devices [index], "HOST", endpoint, NULL);
     }
+}
+
+//  Tells the broker what a device's actor answers to a command: by `taken` where it is done, with
+//  the endpoint, and by `refused` where it is not, with the reason.
+static gpb_status_t
+s_pass_on (self_t *self, unsigned index, const char *taken, const char *refused, bool *is_done,
+           gpb_error_t *error)
+{
+    char *status = NULL, *text = NULL, number [16];
+    *is_done = zstr_recvx (self->devices [index], &status, &text, NULL) == 2
+               && streq (status, gpb_status_name (GPB_OK));
+    snprintf (number, sizeof number, "%u", index);
+    gpb_status_t told = gpb_pipe_ask (self->broker,
+                                      (const char *[]){ *is_done ? taken : refused, number,
+                                                        text ? text : "interrupted", NULL },
+                                      error);
+    zstr_free (&status);
+    zstr_free (&text);
+    return told;
 }
 
 //  Tells the broker of one device, once it is open or has failed to.
 static gpb_status_t
 s_introduce (self_t *self, unsigned index, gpb_error_t *error)
 {
-    char *status = NULL, *text = NULL;
-    zstr_recvx (self->devices [index], &status, &text, NULL);
-    char number [16];
-    snprintf (number, sizeof number, "%u", index);
-    gpb_status_t told;
-    if (status && streq (status, "OK"))
-        told = gpb_pipe_ask (self->broker, (const char *[]){ "DEVICE", number, text, NULL }, error);
-    else {
-        const char *reason = text ? text : "interrupted";
+    bool is_open, is_hosted;
+    gpb_status_t told = s_pass_on (self, index, "DEVICE", "LOST", &is_open, error);
+    if (!is_open)
         zactor_destroy (&self->devices [index]);
-        told = gpb_pipe_ask (self->broker, (const char *[]){ "LOST", number, reason, NULL }, error);
-    }
-    zstr_free (&status);
-    zstr_free (&text);
+    else if (told == GPB_OK)
+        told = s_pass_on (self, index, "HOST", "NO_HOST", &is_hosted, error);
     return told;
 }
 

@@ -215,7 +215,7 @@ gpb_book_enter (gpb_book_t *self, gpb_call_t *call, gpb_error_t *error)
     entry->received_ns = call->received_ns;
     entry->size = zmq_msg_size (&call->message->header) + gpb_message_payload_size (call->message);
     entry->answered = false;
-    entry->is_bound = false;
+    entry->is_bound = entry->is_hosted = false;
     entry->memory = 0;
     entry->sent_ns = 0;
     entry->attempts = 0;

@@ -11,6 +11,9 @@
 //  over. A client that leaves takes its waiting requests along, and its devices are told, so that
 //  what it rented returns. A device's answer to a request that is answered already is dropped.
 //
+//  Messages of persistent kernels do not wait here: they go to a kernel host at once
+//  (gpb_hosting.h), and are otherwise requests as all others.
+//
 //  What may run twice is tried again: an idempotent request whose device was lost, on another one
 //  or on that one when it is back; and a rent or a reservation that its device had too little
 //  memory for when it came, on another one.
@@ -24,6 +27,7 @@
 #include "gpb_clock.h"
 #include "gpb_constraints.h"
 #include "gpb_log.h"
+#include "gpb_persistent.h"
 
 #include <inttypes.h>
 
@@ -31,10 +35,9 @@
 #define SLICE 16                   //  requests between two looks at the devices' answers
 #define FIGURES_NS GPB_NS_PER_S    //  between two questions to a device about its figures
 #define FIGURES_SOON_NS                                                                            \
-    (100 * GPB_NS_PER_MS)         //  where they change without an answer that says so
-#define DEVICE_ANSWER_MS 10000    //  for a device that has just started to say what it is
-#define STOP_LINGER_MS 1000       //  for the last answers to leave over tcp
-#define PIPE_ITEM 0               //  of the poller
+    (100 * GPB_NS_PER_MS)      //  where they change without an answer that says so
+#define STOP_LINGER_MS 1000    //  for the last answers to leave over tcp
+#define PIPE_ITEM 0            //  of the poller
 #define ROUTER_ITEM 1
 #define REMOTE_ITEM 2
 #define MONITOR_ITEM 3
@@ -52,29 +55,39 @@ s_is_kept (const gpb_entry_t *entry)
     return entry->is_idempotent || entry->memory;
 }
 
+static unsigned
+s_executor (const gpb_entry_t *entry)
+{
+    return entry->is_hosted ? gpb_executors_host (entry->device) : entry->device;
+}
+
+void
+gpb_broker_hand_over (self_t *self, gpb_entry_t *entry, uint64_t now_ns)
+{
+    const bool keeps = s_is_kept (entry);
+    zmq_msg_t header;
+    zmq_msg_init (&header);
+    if (keeps)
+        zmq_msg_copy (&header, &entry->message.header);
+    else
+        zmq_msg_move (&header, &entry->message.header);
+    gpb_executors_forward (&self->executors, s_executor (entry), entry, &header, keeps, now_ns);
+    entry->attempts++;
+    zmq_msg_close (&header);
+}
+
 static void s_expire (self_t *self, uint64_t now_ns);
-static void s_ask_soon (self_t *self);
 
 static void
 s_dispatch (self_t *self)
 {
-    if (gpb_placement_depth (self->placement) == 0)
+    if (gpb_placement_waiting (self->placement)->all.requests == 0)
         return;
     uint64_t now_ns = gpb_clock_ns ();
     s_expire (self, now_ns);
     gpb_entry_t *entry;
-    while ((entry = gpb_placement_next (self->placement, now_ns))) {
-        bool keeps = s_is_kept (entry);
-        zmq_msg_t header;
-        zmq_msg_init (&header);
-        if (keeps)
-            zmq_msg_copy (&header, &entry->message.header);
-        else
-            zmq_msg_move (&header, &entry->message.header);
-        gpb_executors_forward (&self->executors, entry->device, entry, &header, keeps, now_ns);
-        entry->attempts++;
-        zmq_msg_close (&header);
-    }
+    while ((entry = gpb_placement_next (self->placement, now_ns)))
+        gpb_broker_hand_over (self, entry, now_ns);
 }
 
 //  Answers a request before its device does, or in its place. One that waited is closed; one that
@@ -121,6 +134,11 @@ s_try_elsewhere (self_t *self, gpb_entry_t *entry, gpb_status_t status, uint64_t
     if (!may || entry->answered || !entry->tenant || !devices || entry->attempts >= ATTEMPTS_MAX)
         return false;
     entry->devices = devices;
+    if (entry->is_hosted) {
+        gpb_broker_host_send (self, entry, now_ns);
+        self->counts.rerun++;
+        return true;
+    }
     entry->sent_ns = 0;
     gpb_error_t error;
     if (gpb_placement_queue (self->placement, entry, now_ns, &error) != GPB_OK) {
@@ -200,13 +218,17 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
         gpb_broker_registration_answer (self, entry, &message->header);
         return;
     }
-    if (!entry->sent_ns || entry->device != index)
+    const bool is_hosted = hop->flags & GPB_HOP_HOST;
+    if (!entry->sent_ns || entry->device != index || entry->is_hosted != is_hosted)
         return;    //  it has not been asked
     //  What was answered early was not answered OK, whatever its kernel has come to.
     bool is_ok = is_reply && status == GPB_OK && !entry->answered;
     uint64_t now_ns = gpb_clock_ns ();
     entry->served_ns = hop->flags & GPB_HOP_SERVED ? hop->served_ns : 0;
-    gpb_placement_answered (self->placement, entry, is_ok, now_ns);
+    if (is_hosted)
+        gpb_broker_host_answered (self, entry, is_ok, now_ns);
+    else
+        gpb_placement_answered (self->placement, entry, is_ok, now_ns);
     if (is_reply && status != GPB_OK && s_try_elsewhere (self, entry, status, now_ns))
         return;
     if (entry->holding || entry->named_handle)
@@ -218,7 +240,7 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
                             &error);
     }
     else if (!entry->connection)
-        s_ask_soon (self);
+        gpb_broker_ask_soon (self);
     else if (!entry->answered
              && !(status == GPB_RESOURCE_EXHAUSTED && entry->memory && entry->attempts > 1
                   && s_refuse_memory (self, entry)))
@@ -226,60 +248,33 @@ s_handle_answer (self_t *self, unsigned index, const gpb_hop_t *hop, gpb_message
     gpb_book_close (self->book, entry);
 }
 
-//  A device that runs in a process of its own was lost, and its supervisor says so.
-static void
-s_handle_loss (self_t *self, unsigned index, const Gpb__V1__Device *message)
+void
+gpb_broker_recv (self_t *self, unsigned executor)
 {
-    bool is_lasting = message->state == GPB__V1__DEVICE_STATE__LOST;
-    gpb_placement_lost (self->placement, index, message->reason, is_lasting);
-    gpb_placement_device (self->placement, index)->restarts = message->restarts;
-}
-
-static void
-s_handle_figures (self_t *self, unsigned index, const zmq_msg_t *header)
-{
-    const Gpb__V1__Reply *reply = gpb_codec_reply (self->codec, header, NULL);
-    if (!reply || reply->body_case != GPB__V1__REPLY__BODY_STATS || reply->stats->n_devices != 1)
-        return;
-    const Gpb__V1__Device *message = reply->stats->devices [0];
-    if (message->state != GPB__V1__DEVICE_STATE__READY) {
-        s_handle_loss (self, index, message);
-        return;
-    }
-    gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
-    device->available_memory = message->available_memory;
-    device->running_ns = message->running_ns;
-    if (device->state != GPB_DEVICE_READY) {
-        gpb_describe_read (&device->info, device->backend, sizeof device->backend, message);
-        gpb_broker_registration_repeat (self, index);
-        gpb_placement_ready (self->placement, index, gpb_clock_ns ());
-    }
-    gpb_told_copy (&self->told [index], reply->stats);
-}
-
-static void
-s_recv_from_device (self_t *self, unsigned index)
-{
+    const unsigned device = gpb_executors_device (executor);
     gpb_message_t message;
     gpb_message_init (&message);
     gpb_hop_t hop;
     for (size_t count = 0;
-         count < BATCH && gpb_executors_recv (&self->executors, index, &hop, &message); count++)
-        if (gpb_executors_is_own (&hop))
-            s_handle_figures (self, index, &message.header);
+         count < BATCH && gpb_executors_recv (&self->executors, executor, &hop, &message); count++)
+        if (!gpb_executors_is_own (&hop))
+            s_handle_answer (self, device, &hop, &message);
+        else if (hop.flags & GPB_HOP_HOST)
+            gpb_broker_host_figures (self, device, &message.header);
         else
-            s_handle_answer (self, index, &hop, &message);
+            gpb_broker_device_figures (self, device, &message.header);
     gpb_message_clear (&message);
 }
 
-//  The devices' answers, of those that may have some.
+//  The executors' answers, of those that may have some.
 static void
 s_recv_answers (self_t *self)
 {
-    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-        if (gpb_executors_has (&self->executors, device)
-            && gpb_poller_take (&self->poller, self->items [device]))
-            s_recv_from_device (self, device);
+    for (unsigned at = 0; at < self->executors.count; at++) {
+        const unsigned executor = self->executors.numbers [at];
+        if (gpb_poller_take (&self->poller, self->items [executor]))
+            gpb_broker_recv (self, executor);
+    }
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -292,11 +287,14 @@ s_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints, 
     gpb_error_t error;
     gpb_entry_t *entry = NULL;
     uint32_t retry_after_ms;
-    uint64_t size =
-        zmq_msg_size (&call->message->header) + gpb_message_payload_size (call->message);
-    if (gpb_placement_admit (self->placement, gpb_book_tenant (call->connection), devices, size,
-                             &retry_after_ms, &error)
-        == GPB_OK)
+    const gpb_tenant_t *tenant = gpb_book_tenant (call->connection);
+    gpb_waiting_t *key = gpb_principal_waiting (call->connection->account);
+    gpb_arrival_t arrival = { .client = tenant ? &tenant->waiting : NULL,
+                              .key = key,
+                              .devices = devices,
+                              .size = zmq_msg_size (&call->message->header)
+                                      + gpb_message_payload_size (call->message) };
+    if (gpb_placement_admit (self->placement, &arrival, &retry_after_ms, &error) == GPB_OK)
         entry = gpb_book_enter (self->book, call, &error);
     else
         self->counts.exhausted++;
@@ -310,6 +308,7 @@ s_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints, 
         gpb_book_close (self->book, entry);
         return;
     }
+    entry->tenant->key = key;
     entry->devices = devices;
     entry->is_bound = constraints->is_bound;
     entry->memory = constraints->takes;
@@ -330,11 +329,13 @@ s_handle_work (void *actor, gpb_call_t *call)
     gpb_error_t error;
     gpb_constraints_t constraints;
     uint64_t devices;
-    if (gpb_broker_allows (self, call, &error) == GPB_OK
-        && s_place (self, call, &constraints, &devices, &error) == GPB_OK)
-        s_accept (self, call, &constraints, devices);
-    else
+    if (gpb_broker_allows (self, call, &error) != GPB_OK
+        || s_place (self, call, &constraints, &devices, &error) != GPB_OK)
         gpb_call_refuse (self->service, call, &error);
+    else if (constraints.is_hosted)
+        gpb_broker_host_accept (self, call, &constraints, devices);
+    else
+        s_accept (self, call, &constraints, devices);
 }
 
 static void
@@ -350,10 +351,10 @@ s_handle_cancel (void *actor, gpb_call_t *call)
         gpb_call_refuse (self->service, call, &error);
         return;
     }
-    //  The device drops it unless it has begun, and answers it either way, so that its credit comes
-    //  back.
+    //  Its executor drops it unless it has begun, and answers it either way, so that its credit
+    //  comes back.
     if (entry->sent_ns && !entry->registration)
-        gpb_executors_cancel (&self->executors, entry->device, entry->key.client, id);
+        gpb_executors_cancel (&self->executors, s_executor (entry), entry->key.client, id);
     self->counts.cancelled++;
     gpb_error_set (&error, GPB_CANCELLED, "the client took the request back");
     s_answer_early (self, entry, &error);
@@ -381,6 +382,7 @@ s_report (self_t *self)
                            .router = gpb_router_figures (self->router),
                            .gate = gpb_gate_figures (gpb_router_gate (self->router)),
                            .told = self->told,
+                           .residencies = &self->residencies,
                            .counts = self->counts,
                            .notices = self->notices,
                            .notices_count = self->notices_count,
@@ -422,7 +424,7 @@ static void
 s_handle_kernels (void *actor, gpb_call_t *call)
 {
     self_t *self = actor;
-    gpb_answer_kernels (self->service, call, self->kernels);
+    gpb_answer_kernels_resident (self->service, call, self->kernels, &self->residencies);
 }
 
 static const gpb_handler_t s_handlers [] = {
@@ -446,65 +448,6 @@ static const gpb_handler_t s_handlers [] = {
     { GPB__V1__REQUEST__BODY_STATS, s_handle_stats },
     { GPB__V1__REQUEST__BODY_REGISTER_KERNEL, gpb_broker_handle_register },
 };
-
-//  ---------------------------------------------------------------------------------------------------------
-//  Commands of the node
-
-static void
-s_lose_device (self_t *self, unsigned index, const char *reason)
-{
-    gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
-    device->state = GPB_DEVICE_LOST;
-    snprintf (device->reason, sizeof device->reason, "%s", reason);
-    gpb_log (self->config, GPB_LOG_WARNING, "device %u is lost: %s", index, reason);
-}
-
-static gpb_status_t
-s_command_device (self_t *self, unsigned index, const char *endpoint, gpb_error_t *error)
-{
-    if (gpb_executors_connect (&self->executors, index, endpoint, error) != GPB_OK)
-        return error->status;
-    gpb_executors_ask_figures (&self->executors, index);
-    //  The one place where the broker waits: at start, for a device that is open already.
-    zmq_pollitem_t item = { gpb_executors_socket (&self->executors, index), 0, ZMQ_POLLIN, 0 };
-    uint64_t end_ns = gpb_clock_ns () + DEVICE_ANSWER_MS * GPB_NS_PER_MS;
-    const gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
-    while (device->state != GPB_DEVICE_READY && gpb_clock_ns () < end_ns) {
-        zmq_poll (&item, 1, DEVICE_ANSWER_MS);
-        s_recv_from_device (self, index);
-    }
-    //  One that says nothing is lost; the node serves the others.
-    if (device->state != GPB_DEVICE_READY) {
-        gpb_executors_disconnect (&self->executors, index);
-        s_lose_device (self, index, "it did not say what it is");
-    }
-    else
-        self->items [index] = gpb_poller_add_socket (&self->poller, item.socket);
-    return GPB_OK;
-}
-
-static gpb_status_t
-s_command (void *actor, char **words, size_t count, gpb_error_t *error)
-{
-    self_t *self = actor;
-    bool is_device = streq (words [0], "DEVICE"), is_lost = streq (words [0], "LOST");
-    if (count != 3 || (!is_device && !is_lost))
-        return gpb_error_set (
-            error, GPB_INVALID_ARGUMENT,
-            "%s: expected BIND ENDPOINT, DEVICE INDEX ENDPOINT or LOST INDEX REASON", words [0]);
-    char *end;
-    unsigned long index = strtoul (words [1], &end, 10);
-    bool is_number = end != words [1] && *end == 0 && index < GPB_PLACEMENT_DEVICES_MAX;
-    gpb_placed_device_t *device =
-        is_number ? gpb_placement_device (self->placement, (unsigned) index) : NULL;
-    if (!device || gpb_executors_has (&self->executors, (unsigned) index))
-        return gpb_error_set (error, GPB_INVALID_ARGUMENT, "device %s: expected a new one below %u",
-                              words [1], gpb_placement_devices (self->placement));
-    if (is_device)
-        return s_command_device (self, (unsigned) index, words [2], error);
-    s_lose_device (self, (unsigned) index, words [2]);
-    return gpb_error_set (error, GPB_OK, "%s", "");
-}
 
 //  ---------------------------------------------------------------------------------------------------------
 //  The life of the actor
@@ -555,7 +498,8 @@ s_start (self_t *self)
     for (size_t index = 0; self->kernels && (notice = gpb_kernels_notice (self->kernels, index));
          index++)
         gpb_log (self->config, GPB_LOG_WARNING, "%s", notice);
-    if (self->kernels)
+    if (self->kernels
+        && gpb_persistent_configure_all (self->kernels, self->config, error) == GPB_OK)
         self->book = gpb_book_new (error);
     if (self->book)
         self->codec = gpb_codec_new (error);
@@ -577,10 +521,8 @@ s_start (self_t *self)
     gpb_broker_watch_gate (self);
 }
 
-//  A device gives back what a client that has left has had, when its work is done: its figures are
-//  asked for sooner than they would be.
-static void
-s_ask_soon (self_t *self)
+void
+gpb_broker_ask_soon (self_t *self)
 {
     uint64_t soon_ns = gpb_clock_ns () + FIGURES_SOON_NS;
     if (self->next_figures_ns > soon_ns)
@@ -605,13 +547,13 @@ s_drop_ended (self_t *self)
                 gpb_book_close (self->book, entry);
             }
         }
-        for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-            if (gpb_executors_has (&self->executors, device))
-                gpb_executors_goodbye (&self->executors, device, ended->number);
+        for (unsigned executor = 0; executor < GPB_EXECUTORS_MAX; executor++)
+            if (gpb_executors_has (&self->executors, executor))
+                gpb_executors_goodbye (&self->executors, executor, ended->number);
         gpb_book_end (self->book, ended);
         if (ended->account)
             gpb_principal_forget (ended->account, ended->number);
-        s_ask_soon (self);
+        gpb_broker_ask_soon (self);
     }
 }
 
@@ -623,8 +565,9 @@ s_expire (self_t *self, uint64_t now_ns)
     while ((entry = gpb_book_earliest (self->book)) && entry->deadline.key <= now_ns) {
         gpb_error_t error;
         gpb_error_set (&error, GPB_DEADLINE_EXCEEDED, "the request's time was up %s",
-                       entry->sent_ns ? "while a device worked on it"
-                                      : "while it waited for a device");
+                       entry->is_hosted ? "while a kernel host had it"
+                       : entry->sent_ns ? "while a device worked on it"
+                                        : "while it waited for a device");
         self->counts.expired++;
         s_answer_early (self, entry, &error);
     }
@@ -643,9 +586,9 @@ s_check_time (self_t *self)
         self->next_aging_ns = now_ns + options->aging_ns / AGING_LOOKS;
     }
     if (now_ns >= self->next_figures_ns) {
-        for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-            if (gpb_executors_has (&self->executors, device))
-                gpb_executors_ask_figures (&self->executors, device);
+        for (unsigned executor = 0; executor < GPB_EXECUTORS_MAX; executor++)
+            if (gpb_executors_has (&self->executors, executor))
+                gpb_executors_ask_figures (&self->executors, executor);
         self->next_figures_ns = now_ns + FIGURES_NS;
         gpb_broker_watch_gate (self);
     }
@@ -665,9 +608,11 @@ s_wait (self_t *self)
         gpb_poller_touch (&self->poller, ROUTER_ITEM);
         gpb_poller_touch (&self->poller, REMOTE_ITEM);
     }
-    for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-        if (gpb_executors_has (&self->executors, device) && self->executors.touched [device])
-            gpb_poller_touch (&self->poller, self->items [device]);
+    for (unsigned at = 0; at < self->executors.count; at++) {
+        const unsigned executor = self->executors.numbers [at];
+        if (self->executors.touched [executor])
+            gpb_poller_touch (&self->poller, self->items [executor]);
+    }
     int timeout_ms = s_check_time (self), lease_ms = gpb_router_next_timeout (self->router);
     gpb_poller_wait (&self->poller, lease_ms >= 0 && lease_ms < timeout_ms ? lease_ms : timeout_ms);
 }
@@ -680,10 +625,13 @@ s_recv_requests (self_t *self)
     size_t handled = 0;
     while (handled < BATCH && gpb_service_receive (self->service, SLICE) == SLICE) {
         handled += SLICE;
-        for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-            if (gpb_executors_has (&self->executors, device)
-                && gpb_placement_device (self->placement, device)->in_flight > 0)
-                s_recv_from_device (self, device);
+        for (unsigned at = 0; at < self->executors.count; at++) {
+            const unsigned executor = self->executors.numbers [at];
+            const gpb_placed_device_t *device =
+                gpb_placement_device (self->placement, gpb_executors_device (executor));
+            if (device->in_flight + device->hosted > 0)
+                gpb_broker_recv (self, executor);
+        }
         s_dispatch (self);
     }
 }
@@ -697,7 +645,7 @@ s_round (self_t *self, bool reads_pipe)
     if (reads_pipe && gpb_poller_take (&self->poller, PIPE_ITEM)
         && zsock_events (self->pipe) & ZMQ_POLLIN)
     {
-        go_on = gpb_service_command (self->service, self->pipe, s_command);
+        go_on = gpb_service_command (self->service, self->pipe, gpb_broker_command);
         gpb_poller_touch (&self->poller, PIPE_ITEM);
         gpb_broker_watch_gate (self);
     }
@@ -744,6 +692,7 @@ s_stop (self_t *self)
     gpb_codec_destroy (&self->codec);
     gpb_kernels_destroy (&self->kernels);
     gpb_executors_clear (&self->executors);
+    gpb_residencies_clear (&self->residencies);
     gpb_placement_destroy (&self->placement);
     for (size_t index = 0; index < self->notices_count; index++)
         gpb_free (self->notices [index]);

@@ -7,8 +7,12 @@
 //
 //      BIND endpoint           the endpoint as it is bound, or why it could not be
 //      DEVICE index endpoint   connects to a gpb_device and learns what it is; comes back when it
-//      takes requests LOST index reason       there is no such device, and this is why $TERM
-//      drains, and stops
+//                              takes requests
+//      LOST index reason       there is no such device, and this is why
+//      HOST index endpoint     connects to the kernel host of a device that was told of; where that
+//                              is the device's own endpoint (a supervisor's), both share a socket
+//      NO_HOST index reason    it has none, and this is why
+//      $TERM                   drains, and stops
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

@@ -13,13 +13,15 @@
 #include "gpb_principal.h"
 #include "gpb_registration.h"
 #include "gpb_report.h"
+#include "gpb_residencies.h"
 #include "gpb_service.h"
 
 //  A kernel that a client has added.
 typedef struct gpb_registered {
     struct gpb_registered *next;
     char *id;
-    zmq_msg_t header;    //  of the request that tells a device
+    bool is_persistent;    //  it is for kernel hosts, not for devices
+    zmq_msg_t header;      //  of the request that tells one of them
 } gpb_registered_t;
 
 typedef struct {
@@ -35,10 +37,11 @@ typedef struct {
     gpb_kernels_t *kernels;
     gpb_registration_t *registrations;              //  under way
     gpb_registered_t *registered;                   //  done, for devices that come back
-    gpb_executors_t executors;                      //  the devices
+    gpb_executors_t executors;                      //  the devices, and their kernel hosts
     gpb_poller_t poller;                            //  pipe, the router's four, then these
-    unsigned items [GPB_PLACEMENT_DEVICES_MAX];     //  of the poller, where it is connected
+    unsigned items [GPB_EXECUTORS_MAX];             //  of the poller, where it has a socket
     gpb_told_t told [GPB_PLACEMENT_DEVICES_MAX];    //  as each device said last
+    gpb_residencies_t residencies;                  //  as each host said last
     gpb_report_counts_t counts;
     char **notices;    //  ends in NULL
     size_t notices_count;
@@ -49,6 +52,38 @@ typedef struct {
     uint64_t next_aging_ns;      //  when what has waited long is looked for next
     gpb_gate_figures_t gate;     //  as they were logged last
 } self_t;
+
+//  gpb_broker.c
+
+//  Hands an entry over to the executor that it is placed on.
+void gpb_broker_hand_over (self_t *self, gpb_entry_t *entry, uint64_t now_ns);
+
+//  Reads what an executor has said.
+void gpb_broker_recv (self_t *self, unsigned executor);
+
+//  Something changes on a device without an answer that says so (what a client that has left has
+//  had is given back when its work is done, a kernel is started): figures are asked for sooner than
+//  they would be.
+void gpb_broker_ask_soon (self_t *self);
+
+//  gpb_broker_devices.c: what a device says of itself; a gpb_command_fn, for the node's commands.
+void gpb_broker_device_figures (self_t *self, unsigned device, const zmq_msg_t *header);
+gpb_status_t gpb_broker_command (void *actor, char **words, size_t count, gpb_error_t *error);
+
+//  gpb_broker_host.c: messages of persistent kernels.
+
+//  Accepts one that these devices fit, and hands it over; or refuses it.
+void gpb_broker_host_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints,
+                             uint64_t devices);
+
+//  Hands an entry over, again, to the host of one of entry->devices.
+void gpb_broker_host_send (self_t *self, gpb_entry_t *entry, uint64_t now_ns);
+
+//  Counts what its host has answered.
+void gpb_broker_host_answered (self_t *self, const gpb_entry_t *entry, bool is_ok, uint64_t now_ns);
+
+//  What a host says of itself.
+void gpb_broker_host_figures (self_t *self, unsigned device, const zmq_msg_t *header);
 
 //  gpb_broker_gate.c: whether whoever sent a request may; and a look, once a second or so, at the
 //  folder of keys, whose changes are made to hold, and at what the gate has refused, which is
@@ -61,7 +96,8 @@ void gpb_broker_watch_gate (self_t *self);
 void gpb_broker_handle_register (void *actor, gpb_call_t *call);
 void gpb_broker_registration_answer (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header);
 
-//  A device is back, and knows none of the kernels that clients have added: it gets them again.
+//  A device is back, and knows none of the kernels that clients have added: it and its host get
+//  theirs again.
 void gpb_broker_registration_repeat (self_t *self, unsigned device);
 void gpb_broker_registration_clear (self_t *self);
 

@@ -1,10 +1,10 @@
 //  gpb_broker_registration - a broker's part in adding a kernel to all devices
 //
-//  Sends the two rounds of a registration (gpb_registration.h) to every device that serves, and
-//  takes what they answer; the entry in the book is open until the last one has. Its client is
-//  answered by the request's deadline whatever they do. What was added is kept, a request for each
-//  kernel, for devices that are not there when it is, or are lost and come back. Runs on the
-//  broker's thread.
+//  Sends the two rounds of a registration (gpb_registration.h) to every device that serves, or,
+//  where the kernel is a persistent one, to the kernel hosts of these devices, and takes what they
+//  answer; the entry in the book is open until the last one has. Its client is answered by the
+//  request's deadline whatever they do. What was added is kept, a request for each kernel, for
+//  devices that are not there when it is, or are lost and come back. Runs on the broker's thread.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -14,19 +14,35 @@
 #include "gpb_clock.h"
 #include "gpb_log.h"
 
+//  Who gets a kernel on a device that serves; one that is not there gets nothing.
+static unsigned
+s_executor (unsigned device, bool is_persistent)
+{
+    return is_persistent ? gpb_executors_host (device) : device;
+}
+
+static bool
+s_serves (self_t *self, unsigned device, bool is_persistent)
+{
+    return gpb_placement_device (self->placement, device)->state == GPB_DEVICE_READY
+           && gpb_executors_has (&self->executors, s_executor (device, is_persistent));
+}
+
 static void
 s_registration_round (self_t *self, gpb_entry_t *entry, const zmq_msg_t *header)
 {
+    const bool is_persistent = entry->registration->is_persistent;
     uint64_t now_ns = gpb_clock_ns ();
     entry->sent_ns = now_ns;
     entry->registration->asked = 0;
     for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++) {
-        if (gpb_placement_device (self->placement, device)->state != GPB_DEVICE_READY)
+        if (!s_serves (self, device, is_persistent))
             continue;
         zmq_msg_t copy;
         zmq_msg_init (&copy);
         zmq_msg_copy (&copy, (zmq_msg_t *) header);
-        gpb_executors_forward (&self->executors, device, entry, &copy, false, now_ns);
+        gpb_executors_forward (&self->executors, s_executor (device, is_persistent), entry, &copy,
+                               false, now_ns);
         zmq_msg_close (&copy);
         entry->registration->waits_for++;
         entry->registration->asked |= 1ULL << device;
@@ -59,17 +75,21 @@ s_keep (self_t *self, gpb_registration_t *registration)
         return;
     }
     zmq_msg_copy (&kept->header, &registration->commit);
+    kept->is_persistent = registration->is_persistent;
     for (unsigned device = 0; device < gpb_placement_devices (self->placement); device++)
-        if (!(registration->asked & 1ULL << device)
-            && gpb_placement_device (self->placement, device)->state == GPB_DEVICE_READY)
-            gpb_executors_tell (&self->executors, device, &kept->header);
+        if (!(registration->asked & 1ULL << device) && s_serves (self, device, kept->is_persistent))
+            gpb_executors_tell (&self->executors, s_executor (device, kept->is_persistent),
+                                &kept->header);
 }
 
 void
 gpb_broker_registration_repeat (self_t *self, unsigned device)
 {
-    for (const gpb_registered_t *kept = self->registered; kept; kept = kept->next)
-        gpb_executors_tell (&self->executors, device, &kept->header);
+    for (const gpb_registered_t *kept = self->registered; kept; kept = kept->next) {
+        const unsigned executor = s_executor (device, kept->is_persistent);
+        if (gpb_executors_has (&self->executors, executor))
+            gpb_executors_tell (&self->executors, executor, &kept->header);
+    }
 }
 
 void
@@ -90,6 +110,8 @@ s_registration_end (self_t *self, gpb_entry_t *entry)
     gpb_error_t error;
     if (entry->registration->failure.status == GPB_OK && entry->registration->is_committing)
         s_keep (self, entry->registration);
+    if (entry->registration->is_persistent)
+        gpb_broker_ask_soon (self);
     gpb_status_t status = gpb_registration_finish (entry->registration, self->kernels, &error);
     if (!entry->answered && status != GPB_OK)
         gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,

@@ -24,7 +24,7 @@
 #define GPB_CHILD_PROGRAM "gpb_device_host"
 #define GPB_CHILD_CONTROL 3    //  the descriptor in the child
 #define GPB_CHILD_SHARED 4     //  the first of those that it was given to share
-#define GPB_CHILD_SHARED_MAX 2
+#define GPB_CHILD_SHARED_MAX 4
 #define GPB_CHILD_REASON_SIZE 128
 #define GPB_CHILD_MESSAGE_MAX 16384    //  bytes of one packet
 

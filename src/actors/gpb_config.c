@@ -11,6 +11,7 @@
 
 #include "gpb_alloc.h"
 #include "gpb_config_private.h"
+#include "gpb_persistent.h"
 #include "gpb_principal.h"
 
 #include <assert.h>
@@ -24,7 +25,7 @@
 #include <string.h>
 
 //  Bytes of the help text; a test says when it no longer fits.
-#define HELP_MAX_SIZE 16384
+#define HELP_MAX_SIZE 20480
 
 //  A week: the longest time that makes sense for a request or a pause, and one that fits an int in
 //  milliseconds.
@@ -102,20 +103,55 @@ static const s_key_t s_keys [] = {
       "Whether replies say, from device events, how long copies and kernels took." },
     { "streams", GPB_CONFIG_NUMBER, "4", 1, 16, NULL,
       "Streams of each device: requests that copy and compute at the same time." },
+    { "persistent", GPB_CONFIG_WORDS, "", 0, 0, gpb_persistent_check,
+      "Persistent kernels otherwise than their packages say: NAME:SETTING=VALUE,... with lanes,\n"
+      "slots and slot_size as in kernel.conf, and devices=all or INDEX|CAPABILITY|... for where "
+      "they\n"
+      "may stay." },
+    { "persistent_preload", GPB_CONFIG_BOOL, "false", 0, 0, NULL,
+      "Whether persistent kernels are compiled at start, and not with their first message." },
+    { "persistent_idle_ms", GPB_CONFIG_NUMBER, "20", 1, TIME_MAX_MS, NULL,
+      "A lane of a persistent kernel that has had no message for so long leaves the device until "
+      "the\n"
+      "next one: up to then it keeps a processor busy." },
+    { "persistent_spin_us", GPB_CONFIG_NUMBER, "50", 0, 1000000, NULL,
+      "How long a kernel host that waits for an answer of a persistent kernel looks for it without "
+      "a\n"
+      "pause, before it looks at intervals of 50 to 1000 us." },
+    { "persistent_queue_requests", GPB_CONFIG_NUMBER, "16384", 1, UINT32_MAX, NULL,
+      "Messages of one persistent kernel that wait for one device's lanes at most." },
+    { "persistent_queue_size", GPB_CONFIG_NUMBER, "67108864", 65536, INT64_MAX, NULL,
+      "Bytes that these take at most." },
+    { "persistent_memory", GPB_CONFIG_NUMBER, "67108864", 0, INT64_MAX, NULL,
+      "Bytes of each device for those messages of one persistent kernel that do not fit a slot; "
+      "two\n"
+      "of the largest for each lane are there in any case." },
+    { "resident_lanes", GPB_CONFIG_NUMBER, "0", 0, 32, NULL,
+      "Lanes of persistent kernels that are on one device at the same time; 0, and at most: as "
+      "many "
+      "as\n"
+      "the device has to spare, on a CPU its compute units less one." },
     { "max_frame_size", GPB_CONFIG_NUMBER, "1073741824", 65536, INT64_MAX, NULL,
       "Bytes of one frame; a connection that sends a larger one is closed." },
-    { "max_queued_requests", GPB_CONFIG_NUMBER, "65536", 1, UINT32_MAX, NULL,
-      "Requests that wait for a device at most; further ones are refused as RESOURCE_EXHAUSTED." },
+    { "max_queued_requests", GPB_CONFIG_NUMBER, "65536", 2, UINT32_MAX, NULL,
+      "Requests that wait for a device at most; further ones are refused as RESOURCE_EXHAUSTED. "
+      "One\n"
+      "client, and one key over all its connections, may have as many as are still free then: "
+      "half\n"
+      "where it is alone, less the more there are." },
     { "max_queued_size", GPB_CONFIG_NUMBER, "4294967296", 65536, INT64_MAX, NULL,
-      "Bytes that the payloads of waiting requests take at most." },
-    { "max_device_queued_requests", GPB_CONFIG_NUMBER, "32768", 1, UINT32_MAX, NULL,
-      "Of those, the most that wait for one device alone, being bound to it or to its memory." },
-    { "max_device_queued_size", GPB_CONFIG_NUMBER, "2147483648", 65536, INT64_MAX, NULL,
-      "Bytes that the payloads of these take at most." },
+      "Bytes that waiting requests take at most, shared in the same way: one request may have "
+      "half." },
+    { "max_device_queued_requests", GPB_CONFIG_NUMBER, "65536", 2, UINT32_MAX, NULL,
+      "Of those, the most that wait for one device alone, being bound to it or to its memory; "
+      "shared\n"
+      "in the same way. Below max_queued_requests, the rest is left to the other devices." },
+    { "max_device_queued_size", GPB_CONFIG_NUMBER, "4294967296", 65536, INT64_MAX, NULL,
+      "Bytes that these take at most, shared in the same way." },
     { "max_client_queued_requests", GPB_CONFIG_NUMBER, "32768", 1, UINT32_MAX, NULL,
-      "The most requests of one client that wait for a device." },
+      "The most requests of one client that wait for a device, whatever is free." },
     { "max_client_queued_size", GPB_CONFIG_NUMBER, "2147483648", 65536, INT64_MAX, NULL,
-      "Bytes that the payloads of these take at most." },
+      "Bytes that these take at most." },
     { "aging_ms", GPB_CONFIG_NUMBER, "1000", 1, TIME_MAX_MS, NULL,
       "A request that has waited so long goes up one priority, so that none waits for ever." },
     { "default_timeout_ms", GPB_CONFIG_NUMBER, "30000", 1, TIME_MAX_MS, NULL,

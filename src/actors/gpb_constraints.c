@@ -6,6 +6,7 @@
 
 #include "gpb_constraints.h"
 
+#include "gpb_hosting.h"
 #include "gpb_lease.h"
 
 #include <inttypes.h>
@@ -48,6 +49,24 @@ s_add_reservation (gpb_constraints_t *self, uint64_t handle, unsigned devices, g
     return s_add_handle (self, "reservation", handle, devices, error);
 }
 
+//  What a persistent kernel's messages say of where they go, and no other request may. The memory
+//  of their payloads is the kernel's own, and there already.
+static gpb_status_t
+s_read_lane (gpb_constraints_t *self, const Gpb__V1__Execute *request, gpb_error_t *error)
+{
+    const bool has_key = request->lane_case == GPB__V1__EXECUTE__LANE_LANE_KEY;
+    self->is_hosted = gpb_kernel_persistent (self->kernel) != NULL;
+    if (self->is_hosted) {
+        self->memory = request->memory;
+        self->lane = has_key ? gpb_hosting_lane (request->kernel, request->lane_key) : 0;
+    }
+    else if (has_key || request->on_demand)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "%s is for persistent kernels: %s is launched for every request",
+                              has_key ? "lane_key" : "on_demand", request->kernel);
+    return GPB_OK;
+}
+
 static gpb_status_t
 s_read_execute (gpb_constraints_t *self, const gpb_call_t *call, gpb_kernels_t *kernels,
                 unsigned devices, gpb_error_t *error)
@@ -61,12 +80,12 @@ s_read_execute (gpb_constraints_t *self, const gpb_call_t *call, gpb_kernels_t *
     self->memory = s_add (request->memory, gpb_message_payload_size (call->message));
     if (!self->kernel)
         return gpb_kernels_refuse (request->kernel, error);
-    gpb_status_t status = GPB_OK;
+    gpb_status_t status = s_read_lane (self, request, error);
     for (size_t index = 0; status == GPB_OK && index < request->n_arguments; index++) {
         const Gpb__V1__Argument *argument = request->arguments [index];
         if (argument->value_case == GPB__V1__ARGUMENT__VALUE_BUFFER)
             status = s_add_handle (self, "buffer", argument->buffer->handle, devices, error);
-        else if (argument->value_case == GPB__V1__ARGUMENT__VALUE_OUTPUT)
+        else if (argument->value_case == GPB__V1__ARGUMENT__VALUE_OUTPUT && !self->is_hosted)
             self->memory = s_add (self->memory, argument->output->size);
     }
     return status == GPB_OK ? s_add_reservation (self, request->reservation, devices, error)

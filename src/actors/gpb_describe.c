@@ -41,6 +41,26 @@ gpb_describe_device (gpb_described_device_t *self, const gpb_device_info_t *info
         self->capabilities [index] = (char *) info->capabilities [index];
 }
 
+static void
+s_describe_persistent (gpb_described_kernel_t *self, const gpb_kernel_t *kernel)
+{
+    const gpb_persistent_t *persistent = gpb_kernel_persistent (kernel);
+    if (!persistent)
+        return;
+    Gpb__V1__Persistent *message = &self->persistent;
+    gpb__v1__persistent__init (message);
+    message->lanes = persistent->lanes;
+    message->slots = persistent->slots;
+    message->slot_size = persistent->slot_size;
+    message->state_size = persistent->state_size;
+    message->devices = self->devices;
+    const char *name;
+    while (message->n_devices < GPB_DESCRIBED_DEVICES_MAX
+           && (name = gpb_kernel_persistent_device (kernel, message->n_devices)))
+        self->devices [message->n_devices++] = (char *) name;
+    self->message.persistent = message;
+}
+
 void
 gpb_describe_kernel (gpb_described_kernel_t *self, const gpb_kernel_t *kernel)
 {
@@ -83,6 +103,23 @@ gpb_describe_kernel (gpb_described_kernel_t *self, const gpb_kernel_t *kernel)
     while (message->n_sources < sizeof self->sources / sizeof self->sources [0]
            && (name = gpb_kernel_source_kind (kernel, message->n_sources)))
         self->sources [message->n_sources++] = (char *) name;
+    s_describe_persistent (self, kernel);
+}
+
+//  Leaves out the residencies of the last kernels, until the rest has room in a header.
+static void
+s_make_room (Gpb__V1__Reply *reply)
+{
+    const Gpb__V1__KernelList *list = reply->kernels;
+    size_t size = gpb__v1__reply__get_packed_size (reply);
+    for (size_t index = list->n_kernels; index-- > 0 && size > GPB_DESCRIBED_MAX_SIZE;) {
+        Gpb__V1__Persistent *persistent = list->kernels [index]->persistent;
+        if (!persistent)
+            continue;
+        size -= gpb__v1__persistent__get_packed_size (persistent);
+        persistent->n_residencies = 0;
+        size += gpb__v1__persistent__get_packed_size (persistent);
+    }
 }
 
 //  The messages of a list; each entry of messages points to one of described.
@@ -95,11 +132,20 @@ s_answer_list (gpb_service_t *service, gpb_call_t *call, Gpb__V1__Kernel **messa
     list.kernels = messages;
     reply.body_case = GPB__V1__REPLY__BODY_KERNELS;
     reply.kernels = &list;
+    s_make_room (&reply);
     gpb_call_reply (service, call, &reply);
 }
 
 void
 gpb_answer_kernels (gpb_service_t *service, gpb_call_t *call, gpb_kernels_t *kernels)
+{
+    const gpb_residencies_t none = { .told = { NULL } };
+    gpb_answer_kernels_resident (service, call, kernels, &none);
+}
+
+void
+gpb_answer_kernels_resident (gpb_service_t *service, gpb_call_t *call, gpb_kernels_t *kernels,
+                             const gpb_residencies_t *residencies)
 {
     const char *id = call->request->kernels->kernel;
     gpb_error_t error = { GPB_OK, "" };
@@ -114,12 +160,21 @@ gpb_answer_kernels (gpb_service_t *service, gpb_call_t *call, gpb_kernels_t *ker
 
     gpb_described_kernel_t *described = gpb_alloc (count, sizeof *described);
     Gpb__V1__Kernel **messages = gpb_alloc (count, sizeof *messages);
-    if (error.status == GPB_OK && (!described || !messages))
+    Gpb__V1__Residency **stays = gpb_alloc (gpb_residencies_count (residencies), sizeof *stays);
+    size_t stays_count = 0;    //  each is of one kernel
+    if (error.status == GPB_OK && (!described || !messages || !stays))
         gpb_error_set (&error, GPB_RESOURCE_EXHAUSTED, "no memory to list %zu kernels", count);
     for (size_t index = 0; error.status == GPB_OK && index < count; index++) {
         gpb_describe_kernel (&described [index], id [0] ? gpb_kernels_lookup (kernels, id)
                                                         : gpb_kernels_at (kernels, index));
         messages [index] = &described [index].message;
+        Gpb__V1__Persistent *persistent = messages [index]->persistent;
+        if (!persistent)
+            continue;
+        persistent->residencies = &stays [stays_count];
+        persistent->n_residencies =
+            gpb_residencies_list (residencies, messages [index]->id, &stays [stays_count]);
+        stays_count += persistent->n_residencies;
     }
     if (error.status == GPB_OK)
         s_answer_list (service, call, messages, count);
@@ -127,6 +182,7 @@ gpb_answer_kernels (gpb_service_t *service, gpb_call_t *call, gpb_kernels_t *ker
         gpb_call_refuse (service, call, &error);
     gpb_free (described);
     gpb_free (messages);
+    gpb_free (stays);
 }
 
 static void

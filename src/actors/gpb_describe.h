@@ -11,6 +11,7 @@
 #include "gpb_backend.h"
 #include "gpb_histogram.h"
 #include "gpb_kernel.h"
+#include "gpb_residencies.h"
 #include "gpb_service.h"
 
 typedef struct {
@@ -22,6 +23,11 @@ typedef struct {
 void gpb_describe_device (gpb_described_device_t *self, const gpb_device_info_t *info,
                           const char *backend);
 
+//  Bytes of a reply that certainly fits a header, with the version and the id that it has not yet.
+#define GPB_DESCRIBED_MAX_SIZE (GPB_HEADER_MAX_SIZE - 2 * GPB_HEADER_SPARE)
+
+#define GPB_DESCRIBED_DEVICES_MAX 128    //  words of a persistent kernel's devices
+
 typedef struct {
     Gpb__V1__Kernel message;
     Gpb__V1__Parameter parameters [GPB_KERNEL_PARAMETERS_MAX];
@@ -30,12 +36,17 @@ typedef struct {
     uint64_t local [GPB_DIMENSIONS];
     char *require [GPB_CAPABILITIES_MAX];
     char *sources [8];
+    Gpb__V1__Persistent persistent;
+    char *devices [GPB_DESCRIBED_DEVICES_MAX];
 } gpb_described_kernel_t;
 
 void gpb_describe_kernel (gpb_described_kernel_t *self, const gpb_kernel_t *kernel);
 
-//  Answers a request for kernels from a set of packages.
+//  Answers a request for kernels from a set of packages; the second one with where those that are
+//  persistent stay. Residencies that the answer has no room for are left out.
 void gpb_answer_kernels (gpb_service_t *service, gpb_call_t *call, gpb_kernels_t *kernels);
+void gpb_answer_kernels_resident (gpb_service_t *service, gpb_call_t *call, gpb_kernels_t *kernels,
+                                  const gpb_residencies_t *residencies);
 
 //  What this end says to a hello: always the same but for the id, so it is packed once. Zeros are
 //  none yet.

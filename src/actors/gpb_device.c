@@ -105,6 +105,31 @@ s_handle_register (void *actor, gpb_call_t *call)
     gpb_call_done (self->service, call);
 }
 
+static void
+s_host (zsock_t *pipe, void *start)
+{
+    gpb_host_run (pipe, start);
+}
+
+//  HOST: binds the kernel host of this device, which is started with the first.
+static gpb_status_t
+s_command (void *actor, char **words, size_t count, gpb_error_t *error)
+{
+    gpb_device_t *self = actor;
+    if (count != 2 || !streq (words [0], "HOST"))
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "%s: expected BIND ENDPOINT, HOST ENDPOINT or $TERM", words [0]);
+    if (!self->host) {
+        gpb_host_start_t start = { .args = { self->config, self->shared->index },
+                                   .shared = self->shared,
+                                   .carrier = self->apart.host,
+                                   .stuck = self->apart.stuck,
+                                   .stuck_context = self->apart.stuck_context };
+        self->host = zactor_new (s_host, &start);
+    }
+    return gpb_pipe_ask (self->host, (const char *[]){ "BIND", words [1], NULL }, error);
+}
+
 static const gpb_handler_t s_handlers [] = {
     { GPB__V1__REQUEST__BODY_EXECUTE, gpb_device_handle_execute },
     { GPB__V1__REQUEST__BODY_READ, gpb_device_handle_transfer },
@@ -275,7 +300,7 @@ s_round (gpb_device_t *self)
     gpb_poller_t *poller = &self->poller;
     bool go_on = true;
     if (gpb_poller_take (poller, PIPE_ITEM) && zsock_events (self->pipe) & ZMQ_POLLIN) {
-        go_on = gpb_service_command (self->service, self->pipe, NULL);
+        go_on = gpb_service_command (self->service, self->pipe, s_command);
         gpb_poller_touch (poller, PIPE_ITEM);
     }
     if (gpb_poller_take (poller, DONE_ITEM) || gpb_jobs_is_unannounced (self->jobs))
@@ -315,6 +340,7 @@ s_drain (gpb_device_t *self)
 static void
 s_stop (gpb_device_t *self)
 {
+    zactor_destroy (&self->host);
     gpb_service_destroy (&self->service, STOP_LINGER_MS);
     //  What a kernel that never ends works with can never be given back, nor its context closed:
     //  both are left to the end of the process, which is the lesser evil beside waiting for ever.
@@ -343,16 +369,18 @@ s_stop (gpb_device_t *self)
 }
 
 void
-gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier)
+gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_device_apart_t *apart)
 {
     gpb_signals_block ();
     unsigned index = args->index;
     gpb_device_t self = { .pipe = pipe };
+    if (apart)
+        self.apart = *apart;
     self.config = args->config ? gpb_config_dup (args->config) : gpb_config_new ();
     zsock_signal (pipe, 0);
     s_open (&self, index);
     if (self.service)
-        gpb_router_set_carrier (gpb_service_router (self.service), carrier);
+        gpb_router_set_carrier (gpb_service_router (self.service), self.apart.device);
 
     bool go_on = true;
     while (go_on && !self.service)

@@ -12,8 +12,17 @@
 
 #include "gpb_describe.h"
 #include "gpb_device.h"
+#include "gpb_host_private.h"
 #include "gpb_jobs.h"
 #include "gpb_poller.h"
+
+//  What a device's actors have in a process of their own; all of it is borrowed for their life.
+typedef struct {
+    const gpb_carrier_t *device;    //  that messages of the device go through; NULL: they are what
+    const gpb_carrier_t *host;      //  they are; those of its kernel host
+    gpb_host_stuck_fn *stuck;       //  gpb_host_start_t
+    void *stuck_context;
+} gpb_device_apart_t;
 
 typedef struct {
     zsock_t *pipe;
@@ -30,6 +39,9 @@ typedef struct {
     gpb_reservations_t *reservations;
     gpb_codec_t *codec;    //  for what the pool answers
 
+    zactor_t *host;    //  the kernel host; NULL: nobody has asked for it
+    gpb_device_apart_t apart;
+
     gpb_jobs_t *jobs;
     gpb_poller_t poller;
     uint64_t last_done_ns;    //  when the last job was done; 0: none yet
@@ -37,9 +49,8 @@ typedef struct {
     uint64_t stop_ns;    //  gpb_clock_ns (): what is on the device then is given up; 0: it serves
 } gpb_device_t;
 
-//  The actor, gpb_device, with its messages going through carrier, which is borrowed for its life;
-//  NULL: they are what they are.
-void gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_carrier_t *carrier);
+//  The actor, gpb_device; apart NULL: it is in its node's process.
+void gpb_device_run (zsock_t *pipe, const gpb_device_args_t *args, const gpb_device_apart_t *apart);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_device_work

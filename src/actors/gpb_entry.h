@@ -1,8 +1,8 @@
 //  gpb_entry - a request in the broker, and the client that it came from
 //
-//  Plain structures that the book (gpb_book.h), the queues (gpb_queue.h) and the placement
-//  (gpb_placement.h) share: each of these owns the fields that stand under its name. One thread:
-//  the broker's.
+//  Plain structures that the book (gpb_book.h), the queues (gpb_queue.h), the placement
+//  (gpb_placement.h) and the hosting (gpb_hosting.h) share: each of these owns the fields that
+//  stand under its name. One thread: the broker's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -12,8 +12,21 @@
 #include "gpb_heap.h"
 #include "gpb_service.h"
 
+#define GPB_PLACEMENT_DEVICES_MAX 64    //  a set of them is a word
+
 struct gpb_flow;
 struct gpb_registration;
+
+//  Requests, and bytes of their headers and payloads.
+typedef struct {
+    uint64_t requests, size;
+} gpb_amount_t;
+
+//  What waits of somebody: in all, and of that what each device alone may get. A kilobyte, so that
+//  counting needs no memory that may run out.
+typedef struct gpb_waiting {
+    gpb_amount_t all, alone [GPB_PLACEMENT_DEVICES_MAX];
+} gpb_waiting_t;
 
 //  What the broker knows of one connection that has asked for work.
 typedef struct {
@@ -23,11 +36,16 @@ typedef struct {
     //  The queues'
     struct gpb_flow *flows;          //  one for each queue and level that it has waited in
     struct gpb_entry *bound_last;    //  of those that wait and name memory, the one that came last
-    uint64_t depth, size;            //  requests that wait, and their bytes
+    uint64_t depth;                  //  requests that wait
     uint64_t served_ns;              //  device time that it has had, as its turns count it
 
     //  The placement's
     uint64_t cost_ns;    //  device time of one of its requests, smoothed; 0: not known yet
+    gpb_waiting_t waiting;
+    gpb_waiting_t *key;    //  over all connections of its key; NULL: it came in without one
+
+    //  The hosting's
+    uint64_t hosted, hosted_size;    //  messages that are with kernel hosts, and their bytes
 } gpb_tenant_t;
 
 //  One request.
@@ -75,6 +93,10 @@ typedef struct gpb_entry {
     uint64_t sent_ns;      //  to its executor; 0: it waits in a queue
     uint64_t served_ns;    //  as its executor says; 0: it does not
     unsigned attempts;     //  times that it was handed over
+
+    //  The hosting's
+    bool is_hosted;    //  a message of a persistent kernel: `device` names the host that has it
+    uint64_t lane;     //  its key and its kernel, hashed; 0: it has no key
 } gpb_entry_t;
 
 #endif

@@ -1,4 +1,4 @@
-//  gpb_executors - a broker's connections to its devices
+//  gpb_executors - a broker's connections to its devices and their kernel hosts
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -6,14 +6,29 @@
 
 #define NO_SLOT UINT32_MAX    //  in a hop: the broker's own request
 
+//  Whether this is a host at its device's own endpoint.
+static bool
+s_is_shared (const gpb_executors_t *self, unsigned index, const char *endpoint)
+{
+    zsock_t *dealer = self->dealers [gpb_executors_device (index)];
+    char *shared = dealer ? zsock_last_endpoint (dealer) : NULL;
+    bool is_shared = shared && streq (shared, endpoint);
+    zstr_free (&shared);
+    return is_shared && index >= GPB_EXECUTORS_DEVICES_MAX;
+}
+
 gpb_status_t
 gpb_executors_connect (gpb_executors_t *self, unsigned index, const char *endpoint,
                        gpb_error_t *error)
 {
+    if (s_is_shared (self, index, endpoint)) {
+        self->dealers [index] = self->dealers [gpb_executors_device (index)];
+        return GPB_OK;
+    }
     zsock_t *dealer = zsock_new (ZMQ_DEALER);
     if (!dealer)
-        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no socket for device %u: %s", index,
-                              zmq_strerror (zmq_errno ()));
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no socket for device %u: %s",
+                              gpb_executors_device (index), zmq_strerror (zmq_errno ()));
     zsock_set_linger (dealer, 0);
     zsock_set_sndhwm (dealer, 0);
     zsock_set_rcvhwm (dealer, 0);
@@ -22,20 +37,34 @@ gpb_executors_connect (gpb_executors_t *self, unsigned index, const char *endpoi
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "cannot connect to %s", endpoint);
     }
     self->dealers [index] = dealer;
+    self->numbers [self->count++] = index;
     return GPB_OK;
 }
 
 void
 gpb_executors_disconnect (gpb_executors_t *self, unsigned index)
 {
+    unsigned at = 0, host = gpb_executors_host (gpb_executors_device (index));
+    while (at < self->count && self->numbers [at] != index)
+        at++;
+    if (at == self->count) {    //  none, or one that shares its device's
+        self->dealers [index] = NULL;
+        return;
+    }
+    self->count--;
+    for (; at < self->count; at++)
+        self->numbers [at] = self->numbers [at + 1];
+    if (index != host && self->dealers [host] == self->dealers [index])
+        self->dealers [host] = NULL;
     zsock_destroy (&self->dealers [index]);
+    self->touched [index] = false;
 }
 
 void
 gpb_executors_clear (gpb_executors_t *self)
 {
-    for (unsigned index = 0; index < GPB_EXECUTORS_MAX; index++)
-        gpb_executors_disconnect (self, index);
+    while (self->count)
+        gpb_executors_disconnect (self, self->numbers [self->count - 1]);
 }
 
 //  Sends and empties a message.
@@ -43,12 +72,15 @@ static void
 s_send (gpb_executors_t *self, unsigned index, const gpb_hop_t *hop, zmq_msg_t *header,
         gpb_message_t *message)
 {
+    const unsigned device = gpb_executors_device (index);
+    gpb_hop_t whose = *hop;
+    whose.flags |= index != device ? GPB_HOP_HOST : 0;
     zmq_msg_init (&message->envelope [0]);
-    gpb_hop_write (&message->envelope [0], hop);
+    gpb_hop_write (&message->envelope [0], &whose);
     message->envelope_count = 1;
     zmq_msg_move (&message->header, header);
     gpb_message_send (message, zsock_resolve (self->dealers [index]), NULL);
-    self->touched [index] = true;
+    self->touched [self->dealers [index] == self->dealers [device] ? device : index] = true;
     gpb_message_clear (message);
 }
 

@@ -1,7 +1,8 @@
-//  gpb_flights - the messages that a device's process has and has not answered
+//  gpb_flights - the messages that an actor of a device's process has and has not answered
 //
-//  A table that grows and never shrinks: a broker has 64 requests on a device at most, and as many
-//  words of its own as connections end at once. Slots are linked by number, since the table moves.
+//  A table that grows and never shrinks: a broker has 64 requests on a device at most, some
+//  thousands with a kernel host, and as many words of its own as connections end at once. Slots are
+//  linked by number, since the table moves.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 

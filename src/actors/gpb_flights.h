@@ -1,4 +1,4 @@
-//  gpb_flights - the messages that a device's process has and has not answered
+//  gpb_flights - the messages that an actor of a device's process has and has not answered
 //
 //  Each has a slot, which goes to the process in the place of the broker's own (gpb_hop.h), and the
 //  order in which they were handed over: the oldest has nothing before it, so that how long it has

@@ -1,10 +1,11 @@
 //  gpb_isolated - the process of one device: the other side of a gpb_supervisor
 //
-//  The device's actor is the same as in a node, but that its messages go through shared memory
-//  (gpb_carriage.h). Beside it this thread waits for what the node says, also while the device is
-//  being opened. What bounds a stranger does not bound the node, which has looked at all that it
-//  passes on: here there are no heartbeats, since a node that a debugger holds for a minute would
-//  lose all that is rented, and no limits of answers.
+//  The device's actor, and the kernel host that it starts, are the same as in a node, but that
+//  their messages go through shared memory (gpb_carriage.h), either's through its own. Beside them
+//  this thread waits for what the node says, also while the device is being opened. What bounds a
+//  stranger does not bound the node, which has looked at all that it passes on: here there are no
+//  heartbeats, since a node that a debugger holds for a minute would lose all that is rented, and
+//  no limits of answers.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -27,8 +28,9 @@
 
 typedef struct {
     gpb_child_t node;    //  the other end of the control socket; pid is 0
-    gpb_carriage_t carriage;
-    gpb_carrier_t carrier;
+    gpb_carriage_t carriage, host_carriage;
+    gpb_carrier_t carrier, host_carrier;
+    gpb_device_apart_t apart;
     gpb_device_args_t args;
     zactor_t *actor;
 } self_t;
@@ -62,7 +64,7 @@ gpb_isolated_configure (gpb_error_t *error)
 }
 
 //  ---------------------------------------------------------------------------------------------------------
-//  The device's actor, on its own thread
+//  The device's actor and the host's, each on its own thread
 
 static bool
 s_unpack (void *context, gpb_message_t *message)
@@ -76,30 +78,55 @@ s_pack (void *context, gpb_message_t *message)
     gpb_carriage_pack (context, message);
 }
 
+//  The node kills what does not end of itself. Packets of a socket are whole, whichever thread
+//  sends them.
+static void
+s_stuck (void *self_p, const char *reason)
+{
+    self_t *self = self_p;
+    gpb_child_send (&self->node, reason, NULL);
+    _exit (1);
+}
+
 static void
 s_device (zsock_t *pipe, void *self_p)
 {
-    const self_t *self = self_p;
-    gpb_device_run (pipe, &self->args, &self->carrier);
+    self_t *self = self_p;
+    gpb_device_run (pipe, &self->args, &self->apart);
 }
 
 //  ---------------------------------------------------------------------------------------------------------
 //  The process
 
 static gpb_status_t
-s_map (self_t *self, gpb_error_t *error)
+s_map (gpb_carriage_t *carriage, int shared, gpb_error_t *error)
 {
-    self->carriage.take = gpb_region_taker (GPB_CHILD_SHARED, error);
-    if (self->carriage.take)
-        self->carriage.give = gpb_region_giver (GPB_CHILD_SHARED + 1, error);
-    close (GPB_CHILD_SHARED);
-    close (GPB_CHILD_SHARED + 1);
-    self->carriage.at = 1;
-    return self->carriage.give ? GPB_OK : error->status;
+    carriage->take = gpb_region_taker (shared, error);
+    if (carriage->take)
+        carriage->give = gpb_region_giver (shared + 1, error);
+    close (shared);
+    close (shared + 1);
+    carriage->at = 1;
+    return carriage->give ? GPB_OK : error->status;
 }
 
-//  Waits for the actor's answer to BIND or, where that has come, for the node to say STOP (a node
-//  ends a process that is not ready without a word). UNAVAILABLE: the node is gone.
+static gpb_status_t
+s_map_all (self_t *self, gpb_error_t *error)
+{
+    gpb_status_t status = s_map (&self->carriage, GPB_CHILD_SHARED, error);
+    if (status == GPB_OK)
+        status = s_map (&self->host_carriage, GPB_CHILD_SHARED + 2, error);
+    self->carrier = (gpb_carrier_t){ &self->carriage, s_unpack, s_pack };
+    self->host_carrier = (gpb_carrier_t){ &self->host_carriage, s_unpack, s_pack };
+    self->apart = (gpb_device_apart_t){ .device = &self->carrier,
+                                        .host = &self->host_carrier,
+                                        .stuck = s_stuck,
+                                        .stuck_context = self };
+    return status;
+}
+
+//  Waits for the actor's answer to a command or, where that has come, for the node to say STOP (a
+//  node ends a process that is not ready without a word). UNAVAILABLE: the node is gone.
 static gpb_status_t
 s_wait (self_t *self, bool waits_for_actor, gpb_error_t *error)
 {
@@ -126,7 +153,9 @@ static void
 s_clean_up (const char *endpoint)
 {
     char path [256];
-    snprintf (path, sizeof path, "%s", endpoint + strlen (IPC));
+    snprintf (path, sizeof path, "%s" GPB_ISOLATED_HOST, endpoint + strlen (IPC));
+    unlink (path);
+    path [strlen (path) - strlen (GPB_ISOLATED_HOST)] = 0;
     unlink (path);
     char *slash = strrchr (path, '/');
     if (slash) {
@@ -135,27 +164,45 @@ s_clean_up (const char *endpoint)
     }
 }
 
+//  Has the actor bind an endpoint. Refused: FAILED_PRECONDITION, with its status, by name, and its
+//  reason.
 static gpb_status_t
-s_bind (self_t *self, const char *endpoint, gpb_error_t *error)
+s_ask (self_t *self, const char *command, const char *endpoint, gpb_error_t *error)
 {
-    zstr_sendx (self->actor, "BIND", endpoint, NULL);
+    zstr_sendx (self->actor, command, endpoint, NULL);
     gpb_status_t status = s_wait (self, true, error);
     if (status != GPB_OK)
         return status;
     char *name = NULL, *text = NULL;
     int frames = zstr_recvx (self->actor, &name, &text, NULL);
-    if (frames == 2 && streq (name, gpb_status_name (GPB_OK)))
-        status = gpb_child_send (&self->node, GPB_ISOLATED_READY, error);
-    else {
-        char line [GPB_CHILD_MESSAGE_MAX];
-        snprintf (line, sizeof line, "%s %s", name ? name : gpb_status_name (GPB_INTERNAL),
-                  text ? text : "the device's actor does not answer");
-        gpb_child_send (&self->node, line, NULL);
-        status = gpb_error_set (error, GPB_FAILED_PRECONDITION, "%s", line);
-    }
+    if (frames != 2 || !streq (name, gpb_status_name (GPB_OK)))
+        status = gpb_error_set (error, GPB_FAILED_PRECONDITION, "%s %s",
+                                name ? name : gpb_status_name (GPB_INTERNAL),
+                                text ? text : "the device's actor does not answer");
     zstr_free (&name);
     zstr_free (&text);
     return status;
+}
+
+//  A device without its kernel host serves all the same.
+static gpb_status_t
+s_bind (self_t *self, const char *endpoint, gpb_error_t *error)
+{
+    gpb_status_t status = s_ask (self, "BIND", endpoint, error);
+    if (status == GPB_FAILED_PRECONDITION)
+        gpb_child_send (&self->node, error->text, NULL);
+    if (status != GPB_OK)
+        return status;
+    char host [256], line [GPB_ERROR_TEXT_SIZE + 16] = GPB_ISOLATED_READY;
+    snprintf (host, sizeof host, "%s" GPB_ISOLATED_HOST, endpoint);
+    status = s_ask (self, "HOST", host, error);
+    if (status == GPB_UNAVAILABLE)
+        return status;
+    if (status != GPB_OK) {
+        const char *blank = strchr (error->text, ' ');    //  behind the status
+        snprintf (line, sizeof line, GPB_ISOLATED_READY "%s", blank ? blank : error->text);
+    }
+    return gpb_child_send (&self->node, line, error);
 }
 
 gpb_status_t
@@ -167,9 +214,8 @@ gpb_isolated_serve (unsigned index, const char *endpoint, const gpb_config_t *co
     if (strncmp (endpoint, IPC, strlen (IPC)) != 0)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s is no ipc endpoint", endpoint);
     fcntl (self.node.control, F_SETFL, O_NONBLOCK);
-    gpb_status_t status = s_map (&self, error);
+    gpb_status_t status = s_map_all (&self, error);
     if (status == GPB_OK) {
-        self.carrier = (gpb_carrier_t){ &self.carriage, s_unpack, s_pack };
         self.actor = zactor_new (s_device, &self);
         status = s_bind (&self, endpoint, error);
         if (status == GPB_OK)
@@ -184,5 +230,6 @@ gpb_isolated_serve (unsigned index, const char *endpoint, const gpb_config_t *co
         zactor_destroy (&self.actor);
     }
     gpb_carriage_clear (&self.carriage);
+    gpb_carriage_clear (&self.host_carriage);
     return status;
 }

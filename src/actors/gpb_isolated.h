@@ -14,9 +14,18 @@
 
 //  What the node says on the control socket, behind the configuration (gpb_config_write), which is
 //  the first packet. The process says once GPB_ISOLATED_READY, or a status by name, a blank, and
-//  the reason.
+//  the reason. Where it serves the device and not the device's kernel host, a blank and why there
+//  is none follow READY. What it says after that is the reason of its end.
 #define GPB_ISOLATED_STOP "STOP"
 #define GPB_ISOLATED_READY "READY"
+
+//  The kernel host's endpoint is the device's and this.
+#define GPB_ISOLATED_HOST "-host"
+
+//  What the process shares with its node, from GPB_CHILD_SHARED on: a region (gpb_region.h) for
+//  what the device takes and one for what it gives, and the same for the host, which is another
+//  thread.
+#define GPB_ISOLATED_REGIONS 4
 
 //  Reads the configuration of the process of a device off the control socket. NULL: the reason is
 //  in *error.

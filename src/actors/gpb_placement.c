@@ -33,7 +33,7 @@ struct _gpb_placement_t {
     gpb_queue_clock_t clock;
     gpb_queue_t **queues;
     size_t queues_count;
-    uint64_t depth, size;    //  of all queues
+    gpb_waiting_t waiting;    //  in all queues
 };
 
 gpb_placement_t *
@@ -125,6 +125,22 @@ s_available (const gpb_placed_device_t *device)
                : 0;
 }
 
+//  Whether a kernel that stays on its devices may stay on this one, and a host is there for it.
+static bool
+s_hosts (const gpb_kernel_t *kernel, unsigned index, const gpb_placed_device_t *device, char *text,
+         size_t size)
+{
+    if (!gpb_kernel_persistent_on (kernel, index, &device->info))
+        s_add_reason (text, size, index, device, "is not one that %s may stay on",
+                      gpb_kernel_id (kernel));
+    else if (!device->has_host)
+        s_add_reason (text, size, index, device, "has no kernel host: %s",
+                      device->host_reason [0] ? device->host_reason : "none has been started");
+    else
+        return true;
+    return false;
+}
+
 gpb_status_t
 gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, const char *notice,
                    uint64_t *devices_p, gpb_error_t *error)
@@ -153,6 +169,12 @@ gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, 
             if (worst == GPB_UNAVAILABLE)
                 worst = GPB_FAILED_PRECONDITION;
         }
+        else if (constraints->is_hosted
+                 && !s_hosts (constraints->kernel, index, device, reasons, sizeof reasons))
+        {
+            if (worst == GPB_UNAVAILABLE)
+                worst = GPB_FAILED_PRECONDITION;
+        }
         else if (constraints->memory > available) {
             s_add_reason (reasons, sizeof reasons, index, device,
                           "has %" PRIu64 " bytes available of the %" PRIu64 " that are needed",
@@ -169,19 +191,31 @@ gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints, 
 //  Queues
 
 static void
-s_count_depth (gpb_placement_t *self, const gpb_entry_t *entry, int step)
+s_count (gpb_amount_t *amount, uint64_t size, int step)
 {
-    uint64_t requests = (uint64_t) (int64_t) step, size = requests * entry->size;
-    bool is_bound = (entry->devices & (entry->devices - 1)) == 0;
-    self->depth += requests;
-    self->size += size;
-    for (uint64_t left = entry->devices; left; left &= left - 1) {
-        gpb_placed_device_t *device = &self->devices [__builtin_ctzll (left)];
-        device->queue_depth += requests;
-        device->queue_size += size;
-        device->bound_depth += is_bound ? requests : 0;
-        device->bound_size += is_bound ? size : 0;
+    uint64_t requests = (uint64_t) (int64_t) step;
+    amount->requests += requests;
+    amount->size += requests * size;
+}
+
+//  Whether a set of devices is one device.
+static bool
+s_is_one (uint64_t devices)
+{
+    return (devices & (devices - 1)) == 0;
+}
+
+static void
+s_count_entry (gpb_placement_t *self, const gpb_entry_t *entry, int step)
+{
+    gpb_waiting_t *all [] = { &self->waiting, &entry->tenant->waiting, entry->tenant->key };
+    for (size_t index = 0; index < sizeof all / sizeof all [0] && all [index]; index++) {
+        s_count (&all [index]->all, entry->size, step);
+        if (s_is_one (entry->devices))
+            s_count (&all [index]->alone [__builtin_ctzll (entry->devices)], entry->size, step);
     }
+    for (uint64_t left = entry->devices; left; left &= left - 1)
+        s_count (&self->devices [__builtin_ctzll (left)].queue, entry->size, step);
 }
 
 static gpb_queue_t *
@@ -217,7 +251,7 @@ gpb_placement_queue (gpb_placement_t *self, gpb_entry_t *entry, uint64_t now_ns,
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a queue");
     gpb_status_t status = gpb_queue_add (queue, entry, now_ns, error);
     if (status == GPB_OK)
-        s_count_depth (self, entry, 1);
+        s_count_entry (self, entry, 1);
     return status;
 }
 
@@ -225,13 +259,13 @@ void
 gpb_placement_unqueue (gpb_placement_t *self, gpb_entry_t *entry)
 {
     gpb_queue_remove (entry);
-    s_count_depth (self, entry, -1);
+    s_count_entry (self, entry, -1);
 }
 
 void
 gpb_placement_age (gpb_placement_t *self, uint64_t now_ns)
 {
-    for (size_t index = 0; self->depth && index < self->queues_count; index++)
+    for (size_t index = 0; self->waiting.all.requests && index < self->queues_count; index++)
         gpb_queue_age (self->queues [index], now_ns);
 }
 
@@ -258,62 +292,112 @@ s_retry_after_ms (const gpb_placement_t *self, uint64_t devices, uint64_t depth)
     return wait_ms < RETRY_MAX_MS ? (uint32_t) wait_ms : RETRY_MAX_MS;
 }
 
-//  One bound and what waits under it.
+//  One bound, what waits under it, and how much of that is whose.
 typedef struct {
-    const gpb_bound_t *bound;
-    uint64_t depth, size;
-    const char *place;    //  for people: "on this node"
-} s_load_t;
+    gpb_amount_t bound, all, own;
+    const char *owner, *place;    //  for people: "this client", "on this node"
+} s_claim_t;
 
 static bool
-s_has_room (const s_load_t *load, uint64_t size)
+s_is_within (const s_claim_t *claim, uint64_t size)
 {
-    return load->depth < load->bound->requests && size <= load->bound->size
-           && load->size <= load->bound->size - size;
+    return claim->own.requests + 1 <= claim->bound.requests
+           && claim->own.size + size <= claim->bound.size;
 }
 
-static gpb_status_t
-s_refuse (const gpb_placement_t *self, const s_load_t *load, uint64_t devices, uint64_t size,
-          uint32_t *retry_after_ms, gpb_error_t *error)
+//  Whether its owner then has no more than what is left free.
+static bool
+s_has_room (const s_claim_t *claim, uint64_t size)
 {
-    const gpb_bound_t *bound = load->bound;
-    if (size > bound->size)
+    return claim->own.requests + 1 + claim->all.requests + 1 <= claim->bound.requests
+           && claim->own.size + size + claim->all.size + size <= claim->bound.size;
+}
+
+//  A client is over its own bound.
+static gpb_status_t
+s_refuse_client (const gpb_placement_t *self, const s_claim_t *claim, const gpb_arrival_t *arrival,
+                 uint32_t *retry_after_ms, gpb_error_t *error)
+{
+    const gpb_amount_t *bound = &claim->bound, *own = &claim->own;
+    if (arrival->size > bound->size)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
-                              "a request of %" PRIu64 " bytes: at most %" PRIu64 " may wait %s",
-                              size, bound->size, load->place);
-    *retry_after_ms = s_retry_after_ms (self, devices, load->depth);
-    if (load->depth >= bound->requests)
+                              "a request of %" PRIu64 " bytes: at most %" PRIu64 " may wait for %s",
+                              arrival->size, bound->size, claim->owner);
+    *retry_after_ms = s_retry_after_ms (self, arrival->devices, own->requests);
+    if (own->requests >= bound->requests)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
-                              "%" PRIu64 " requests wait %s, which is the bound: try again in "
+                              "%" PRIu64 " requests wait for %s, which is the bound: try again in "
                               "%" PRIu32 " ms",
-                              load->depth, load->place, *retry_after_ms);
+                              own->requests, claim->owner, *retry_after_ms);
     return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
-                          "%" PRIu64 " requests of %" PRIu64 " bytes wait %s, and %" PRIu64
+                          "%" PRIu64 " requests of %" PRIu64 " bytes wait for %s, and %" PRIu64
                           " bytes more are over the bound of %" PRIu64 ": try again in %" PRIu32
                           " ms",
-                          load->depth, load->size, load->place, size, bound->size, *retry_after_ms);
+                          own->requests, own->size, claim->owner, arrival->size, bound->size,
+                          *retry_after_ms);
+}
+
+//  A client would have more of a bound than what is left.
+static gpb_status_t
+s_refuse_share (const gpb_placement_t *self, const s_claim_t *claim, const gpb_arrival_t *arrival,
+                uint32_t *retry_after_ms, gpb_error_t *error)
+{
+    const gpb_amount_t *bound = &claim->bound, *all = &claim->all, *own = &claim->own;
+    if (arrival->size > bound->size / 2)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                              "a request of %" PRIu64 " bytes: of the %" PRIu64
+                              " that may wait %s, %s may have half",
+                              arrival->size, bound->size, claim->place, claim->owner);
+    *retry_after_ms = s_retry_after_ms (self, arrival->devices, all->requests);
+    if (own->requests + 1 + all->requests + 1 > bound->requests)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                              "%" PRIu64 " requests wait %s, %" PRIu64 " of them of %s, which may "
+                              "have as many as are left of %" PRIu64 ": try again in %" PRIu32
+                              " ms",
+                              all->requests, claim->place, own->requests, claim->owner,
+                              bound->requests, *retry_after_ms);
+    return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                          "%" PRIu64 " bytes wait %s, %" PRIu64 " of them of %s, and with %" PRIu64
+                          " more it would have more than is left of %" PRIu64
+                          ": try again in %" PRIu32 " ms",
+                          all->size, claim->place, own->size, claim->owner, arrival->size,
+                          bound->size, *retry_after_ms);
+}
+
+//  Whether a client, or a key, has room under the node's bound, and under the device's where only
+//  one device may have the request.
+static gpb_status_t
+s_admit (gpb_placement_t *self, const gpb_arrival_t *arrival, const gpb_waiting_t *own,
+         const char *owner, uint32_t *retry_after_ms, gpb_error_t *error)
+{
+    const gpb_placement_options_t *options = &self->options;
+    if (s_is_one (arrival->devices)) {
+        int device = __builtin_ctzll (arrival->devices);
+        s_claim_t alone = { options->device, self->waiting.alone [device], own->alone [device],
+                            owner, "for its device alone" };
+        if (!s_has_room (&alone, arrival->size))
+            return s_refuse_share (self, &alone, arrival, retry_after_ms, error);
+    }
+    s_claim_t node = { options->node, self->waiting.all, own->all, owner, "on this node" };
+    return s_has_room (&node, arrival->size)
+               ? GPB_OK
+               : s_refuse_share (self, &node, arrival, retry_after_ms, error);
 }
 
 gpb_status_t
-gpb_placement_admit (gpb_placement_t *self, const gpb_tenant_t *tenant, uint64_t devices,
-                     uint64_t size, uint32_t *retry_after_ms, gpb_error_t *error)
+gpb_placement_admit (gpb_placement_t *self, const gpb_arrival_t *arrival, uint32_t *retry_after_ms,
+                     gpb_error_t *error)
 {
-    const gpb_placement_options_t *options = &self->options;
+    static const gpb_waiting_t nothing;
+    const gpb_waiting_t *client = arrival->client ? arrival->client : &nothing;
+    s_claim_t claim = { .bound = self->options.client, .own = client->all, .owner = "this client" };
     *retry_after_ms = 0;
-    s_load_t node = { &options->node, self->depth, self->size, "on this node" };
-    s_load_t client = { &options->client, tenant ? tenant->depth : 0, tenant ? tenant->size : 0,
-                        "for this client" };
-    if (!s_has_room (&client, size))
-        return s_refuse (self, &client, devices, size, retry_after_ms, error);
-    if ((devices & (devices - 1)) == 0) {
-        unsigned index = (unsigned) __builtin_ctzll (devices);
-        s_load_t device = { &options->device, self->devices [index].bound_depth,
-                            self->devices [index].bound_size, "for its device alone" };
-        if (!s_has_room (&device, size))
-            return s_refuse (self, &device, devices, size, retry_after_ms, error);
-    }
-    return s_has_room (&node, size) ? GPB_OK
-                                    : s_refuse (self, &node, devices, size, retry_after_ms, error);
+    if (!s_is_within (&claim, arrival->size))
+        return s_refuse_client (self, &claim, arrival, retry_after_ms, error);
+    gpb_status_t status = s_admit (self, arrival, client, "this client", retry_after_ms, error);
+    return status == GPB_OK && arrival->key
+               ? s_admit (self, arrival, arrival->key, "this key", retry_after_ms, error)
+               : status;
 }
 
 static bool
@@ -357,7 +441,7 @@ gpb_placement_next (gpb_placement_t *self, uint64_t now_ns)
 {
     gpb_entry_t *next = NULL;
     unsigned device = 0;
-    for (size_t index = 0; self->depth && index < self->queues_count; index++) {
+    for (size_t index = 0; self->waiting.all.requests && index < self->queues_count; index++) {
         if (gpb_queue_depth (self->queues [index]) == 0)
             continue;
         unsigned best = s_best (self, gpb_queue_devices (self->queues [index]), now_ns);
@@ -389,9 +473,8 @@ gpb_placement_took (gpb_placement_t *self, gpb_entry_t *entry, unsigned device, 
     self->devices [device].promised_memory += entry->memory;
 }
 
-//  Exponential smoothing; 0 stands for no sample yet.
-static uint64_t
-s_smooth (uint64_t old_ns, uint64_t sample_ns)
+uint64_t
+gpb_placement_smooth (uint64_t old_ns, uint64_t sample_ns)
 {
     if (old_ns)
         sample_ns = old_ns - (old_ns >> PACE_SHIFT) + (sample_ns >> PACE_SHIFT);
@@ -408,12 +491,19 @@ gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is
     uint64_t sample_ns = now_ns > began_ns ? now_ns - began_ns : 1;
     if (entry->served_ns && entry->served_ns < now_ns - entry->sent_ns)
         sample_ns = entry->served_ns;
-    device->service_ns = s_smooth (device->service_ns, sample_ns);
+    device->service_ns = gpb_placement_smooth (device->service_ns, sample_ns);
     if (entry->tenant)
-        entry->tenant->cost_ns = s_smooth (entry->tenant->cost_ns, sample_ns);
+        entry->tenant->cost_ns = gpb_placement_smooth (entry->tenant->cost_ns, sample_ns);
     device->last_answer_ns = now_ns;
     device->in_flight--;
     device->promised_memory -= entry->memory;
+    gpb_placement_record (self, entry, is_ok, now_ns);
+}
+
+void
+gpb_placement_record (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok, uint64_t now_ns)
+{
+    gpb_placed_device_t *device = &self->devices [entry->device];
     if (is_ok)
         device->processed++;
     else
@@ -444,16 +534,10 @@ gpb_placement_ready (gpb_placement_t *self, unsigned index, uint64_t now_ns)
         device->careful_until_ns = now_ns + CAREFUL_NS;
 }
 
-uint64_t
-gpb_placement_depth (const gpb_placement_t *self)
+const gpb_waiting_t *
+gpb_placement_waiting (const gpb_placement_t *self)
 {
-    return self->depth;
-}
-
-uint64_t
-gpb_placement_size (const gpb_placement_t *self)
-{
-    return self->size;
+    return &self->waiting;
 }
 
 uint64_t

@@ -10,8 +10,20 @@
 //  A queue (gpb_queue.h) holds the requests that the same set of devices may have; a device takes
 //  the one that goes before all others at the heads of its queues. So what is bound to one device
 //  blocks nobody who is not. What waits is bounded in requests and in bytes, for the node, for each
-//  device (of what it alone may have) and for each client. Pure logic, no sockets; one thread: the
-//  broker's.
+//  device (of what it alone may have) and for each client.
+//
+//  Of the node's bound and of the device's, a client may have as much waiting as is still free then
+//  (dynamic thresholds, with alpha = 1; Choudhury, Hahne 1998). One that floods the node gets half,
+//  and whoever comes finds the other half; once what waits has moved on a while, N such clients
+//  have 1 / (N + 1) each and leave as much. Until then, since what is accepted stays, the room that
+//  is left may halve with each of them.
+//
+//  A client here is a connection, and all connections of one key together are one more: who opens
+//  many with one key has no more than with one. Of those without a key nobody knows which belong
+//  together, so that whoever opens N of them is N clients, up to max_connections: what is left to
+//  the others is small then, and only keys help.
+//
+//  Pure logic, no sockets; one thread: the broker's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -21,8 +33,6 @@
 #include "gpb_histogram.h"
 #include "gpb_kernel.h"
 #include "gpb_queue.h"
-
-#define GPB_PLACEMENT_DEVICES_MAX 64    //  a set of them is a word
 
 typedef enum {
     GPB_DEVICE_STARTING,
@@ -36,15 +46,14 @@ typedef struct {
     gpb_device_info_t info;    //  zeros until it is READY
     char backend [32];
     gpb_device_state_t state;
-    char reason [512];                   //  why, where it is not READY
-    uint64_t restarts;                   //  times that it was lost, as it said last
-    uint64_t running_ns;                 //  Gpb__V1__Device.running_ns, as it said last
-    uint64_t careful_until_ns;           //  gpb_clock_ns (): it gets one request at a time
-    uint64_t available_memory;           //  bytes, as it said last
-    uint64_t promised_memory;            //  bytes that rents on their way to it will take
-    uint32_t in_flight;                  //  requests that it has
-    uint64_t queue_depth, queue_size;    //  requests that wait and that it may get; their bytes
-    uint64_t bound_depth, bound_size;    //  of these, those that it alone may get
+    char reason [512];            //  why, where it is not READY
+    uint64_t restarts;            //  times that it was lost, as it said last
+    uint64_t running_ns;          //  Gpb__V1__Device.running_ns, as it said last
+    uint64_t careful_until_ns;    //  gpb_clock_ns (): it gets one request at a time
+    uint64_t available_memory;    //  bytes, as it said last
+    uint64_t promised_memory;     //  bytes that rents on their way to it will take
+    uint32_t in_flight;           //  requests that it has
+    gpb_amount_t queue;           //  what waits and may become its
     uint64_t service_ns;    //  smoothed time that it is busy with one request, by its own word or
                             //  else from answer to answer; 0: not known yet
     uint64_t last_answer_ns;
@@ -52,17 +61,21 @@ typedef struct {
     gpb_histogram_t latency;    //  from receiving a request to its answer
     gpb_histogram_minute_t latency_minute;
     gpb_histogram_t queued;    //  from receiving a request to handing it over
+
+    //  The hosting's (gpb_hosting.h)
+    bool has_host;                   //  it takes messages of persistent kernels
+    char host_reason [512];          //  why it has none
+    uint64_t hosted, hosted_size;    //  messages that its host has, and their bytes
+    uint64_t host_pace_ns;           //  smoothed time from one of the host's answers to the next,
+                                     //  while it has messages; 0: not known yet
+    uint64_t last_host_answer_ns;
 } gpb_placed_device_t;
 
 typedef struct _gpb_placement_t gpb_placement_t;
 
 //  Bounds of what waits.
 typedef struct {
-    uint64_t requests, size;    //  size: bytes
-} gpb_bound_t;
-
-typedef struct {
-    gpb_bound_t node, device, client;
+    gpb_amount_t node, device, client;
     uint64_t aging_ns;    //  gpb_queue.h
 } gpb_placement_options_t;
 
@@ -85,22 +98,33 @@ typedef struct {
     uint64_t memory;    //  bytes that must be available
     uint64_t takes;     //  bytes that it will take of them for good: a rent, a reservation
     bool is_bound;      //  it names memory, and keeps its place among its client's that do
+    bool is_hosted;     //  its kernel stays on its devices: it goes to a kernel host
+    uint64_t lane;      //  of such a one: its key and its kernel, hashed; 0: it has no key
 } gpb_constraints_t;
 
 //  The set of devices that fit, bit by bit. NOT_FOUND: no such device; UNAVAILABLE: it is lost, or
-//  the node has none (notice says why); FAILED_PRECONDITION: none has the capabilities;
-//  RESOURCE_EXHAUSTED: none has the memory; each device and its reason is named.
+//  the node has none (notice says why); FAILED_PRECONDITION: none has the capabilities, or the
+//  kernel host where one is needed, or may have the kernel stay there; RESOURCE_EXHAUSTED: none has
+//  the memory; each device and its reason is named.
 gpb_status_t gpb_placement_fit (gpb_placement_t *self, const gpb_constraints_t *constraints,
                                 const char *notice, uint64_t *devices_p, gpb_error_t *error);
 
-//  Whether there is room for one more request of a client (NULL: nothing of it waits) with so many
-//  bytes that these devices may have. RESOURCE_EXHAUSTED says the bound and the depth, and
-//  *retry_after_ms when a sixteenth of what waits should be done, by the devices' own pace.
-gpb_status_t gpb_placement_admit (gpb_placement_t *self, const gpb_tenant_t *tenant,
-                                  uint64_t devices, uint64_t size, uint32_t *retry_after_ms,
-                                  gpb_error_t *error);
+//  A request that is not accepted yet.
+typedef struct {
+    const gpb_waiting_t *client;    //  what waits of its connection; NULL: nothing
+    const gpb_waiting_t *key;       //  of all of its key; NULL: it came in without one
+    uint64_t devices;
+    uint64_t size;    //  bytes
+} gpb_arrival_t;
 
-//  Puts an entry, whose devices are set, into its queue. RESOURCE_EXHAUSTED when memory runs out.
+//  Whether there is room for one more request. RESOURCE_EXHAUSTED says the bound, what waits under
+//  it, and whose, and *retry_after_ms when a sixteenth of that should be done, by the devices' own
+//  pace; 0: it is too large for any time.
+gpb_status_t gpb_placement_admit (gpb_placement_t *self, const gpb_arrival_t *arrival,
+                                  uint32_t *retry_after_ms, gpb_error_t *error);
+
+//  Puts an entry, whose devices are set, into its queue, and counts it as its client's and its
+//  key's until it leaves it. RESOURCE_EXHAUSTED when memory runs out.
 gpb_status_t gpb_placement_queue (gpb_placement_t *self, gpb_entry_t *entry, uint64_t now_ns,
                                   gpb_error_t *error);
 
@@ -125,14 +149,21 @@ void gpb_placement_ready (gpb_placement_t *self, unsigned device, uint64_t now_n
 
 //  What the device at hand has answered: its credit is back, and its pace is measured. For a
 //  request that did not pass through gpb_placement_next, count it in with gpb_placement_took first.
+//  (Messages of persistent kernels pass through neither: gpb_hosting.h.)
 void gpb_placement_took (gpb_placement_t *self, gpb_entry_t *entry, unsigned device,
                          uint64_t now_ns);
 void gpb_placement_answered (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok,
                              uint64_t now_ns);
 
-//  Requests that wait, their bytes, and how many stand at a level (gpb_queue.h).
-uint64_t gpb_placement_depth (const gpb_placement_t *self);
-uint64_t gpb_placement_size (const gpb_placement_t *self);
+//  Counts an answered request into its device's figures, and nothing else.
+void gpb_placement_record (gpb_placement_t *self, const gpb_entry_t *entry, bool is_ok,
+                           uint64_t now_ns);
+
+//  Exponential smoothing of a time, as the paces are smoothed; 0 stands for no sample yet.
+uint64_t gpb_placement_smooth (uint64_t old_ns, uint64_t sample_ns);
+
+//  What waits, and how many requests of it stand at a level (gpb_queue.h).
+const gpb_waiting_t *gpb_placement_waiting (const gpb_placement_t *self);
 uint64_t gpb_placement_depth_at (const gpb_placement_t *self, unsigned level);
 
 //  Times that a request has gone up a level.

@@ -65,6 +65,7 @@ struct gpb_principal {
     uint64_t in_flight;
     uint64_t held_size;    //  bytes, those on their way included
     s_holding_t *holdings;
+    gpb_waiting_t waiting;    //  the placement's
     gpb_principal_t *next;
 };
 
@@ -544,6 +545,12 @@ gpb_principal_settle (gpb_entry_t *entry, const Gpb__V1__Reply *reply, uint64_t 
     if (entry->named_handle)
         s_settle_named (self, entry->kind, entry->named_handle, reply, now_ns);
     entry->named_handle = 0;
+}
+
+gpb_waiting_t *
+gpb_principal_waiting (gpb_principal_t *self)
+{
+    return strcmp (self->name, NOBODY) == 0 ? NULL : &self->waiting;
 }
 
 uint64_t

@@ -23,6 +23,7 @@
 struct Gpb__V1__Reply;
 struct Gpb__V1__Request;
 struct gpb_entry;
+struct gpb_waiting;
 
 typedef struct gpb_principal gpb_principal_t;
 typedef struct _gpb_principals_t gpb_principals_t;
@@ -56,6 +57,10 @@ void gpb_principal_settle (struct gpb_entry *entry, const struct Gpb__V1__Reply 
 
 //  A connection has ended, and what it held is given back.
 void gpb_principal_forget (gpb_principal_t *self, uint64_t connection);
+
+//  What waits of all its connections, for the placement to count; NULL: it stands for all that came
+//  in without a key, which have nothing to do with one another.
+struct gpb_waiting *gpb_principal_waiting (gpb_principal_t *self);
 
 //  For tests: what it holds now.
 uint64_t gpb_principal_in_flight (const gpb_principal_t *self);

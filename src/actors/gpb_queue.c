@@ -240,7 +240,6 @@ gpb_queue_add (gpb_queue_t *self, gpb_entry_t *entry, uint64_t now_ns, gpb_error
     s_enter (flow, entry, now_ns);
     s_link_bound (entry);
     tenant->depth++;
-    tenant->size += entry->size;
     self->depth++;
     return GPB_OK;
 }
@@ -252,7 +251,6 @@ gpb_queue_remove (gpb_entry_t *entry)
     s_leave (entry);
     s_unlink_bound (entry);
     entry->tenant->depth--;
-    entry->tenant->size -= entry->size;
 }
 
 gpb_entry_t *

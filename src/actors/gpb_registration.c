@@ -5,6 +5,7 @@
 #include "gpb_registration.h"
 
 #include "gpb_alloc.h"
+#include "gpb_persistent.h"
 
 //  The request as the devices get it: they are not to look for what exists, since the broker has.
 static gpb_status_t
@@ -29,22 +30,45 @@ s_clashes (const gpb_registration_t *self, const char *id, const Gpb__V1__Regist
     return false;
 }
 
+//  Whether there is one of this id, or will be, that is persistent where this one is not, or the
+//  other way round.
+static bool
+s_turns (const gpb_registration_t *self, const gpb_kernel_t *there)
+{
+    bool turns = there && (gpb_kernel_persistent (there) != NULL) != self->is_persistent;
+    const char *id = gpb_kernel_id (self->kernel);
+    for (const gpb_registration_t *other = *self->list_p; other; other = other->next)
+        if (other != self && !other->check_only && other->is_persistent != self->is_persistent
+            && strcmp (gpb_kernel_id (other->kernel), id) == 0)
+            turns = true;
+    return turns;
+}
+
 static gpb_status_t
-s_prepare (gpb_registration_t *self, gpb_kernels_t *kernels, const Gpb__V1__Request *request,
-           gpb_error_t *error)
+s_prepare (gpb_registration_t *self, const gpb_config_t *config, gpb_kernels_t *kernels,
+           const Gpb__V1__Request *request, gpb_error_t *error)
 {
     const Gpb__V1__RegisterKernel *body = request->register_kernel;
     self->check_only = body->check;
     self->kernel = gpb_kernel_parse (body->definition, body->source, error);
-    if (!self->kernel)
+    if (!self->kernel || gpb_persistent_configure (self->kernel, config, error) != GPB_OK)
         return error->status;
     const char *id = gpb_kernel_id (self->kernel);
+    self->is_persistent = gpb_kernel_persistent (self->kernel) != NULL;
+    if (self->is_persistent && gpb_persistent_configure (self->kernel, config, error) != GPB_OK)
+        return error->status;
     if (!body->replace && gpb_kernels_lookup (kernels, id))
         return gpb_error_set (error, GPB_ALREADY_EXISTS,
                               "there is a kernel %s: say replace to put this one in its place", id);
     if (s_clashes (self, id, body))
         return gpb_error_set (error, GPB_ALREADY_EXISTS,
                               "a kernel %s is being registered by another request", id);
+    if (s_turns (self, gpb_kernels_lookup (kernels, id)))
+        return gpb_error_set (error, GPB_FAILED_PRECONDITION,
+                              "the kernel %s that is there is %s: one of that name cannot become "
+                              "%s, give it another",
+                              id, self->is_persistent ? "not persistent" : "persistent",
+                              self->is_persistent ? "persistent" : "one that is launched");
     gpb_status_t status = s_pack (request, true, &self->check, error);
     return status == GPB_OK ? s_pack (request, false, &self->commit, error) : status;
 }
@@ -79,7 +103,7 @@ gpb_registration_new (const gpb_config_t *config, gpb_kernels_t *kernels,
     self->list_p = list_p;
     self->next = *list_p;
     *list_p = self;
-    if (s_prepare (self, kernels, call->request, error) != GPB_OK)
+    if (s_prepare (self, config, kernels, call->request, error) != GPB_OK)
         gpb_registration_destroy (&self);
     return self;
 }

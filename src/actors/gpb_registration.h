@@ -2,7 +2,9 @@
 //
 //  In two rounds: first every device checks and compiles it, then, if all could, every device takes
 //  it, and the broker's list too. So a kernel is on all devices or on none, and a replacement that
-//  does not compile leaves the old one in its place everywhere. One thread: the broker's.
+//  does not compile leaves the old one in its place everywhere. For a persistent kernel the
+//  devices' kernel hosts are asked in their place; one of a name stays what it is, persistent or
+//  not, since the other kind of executor would go on with the old one. One thread: the broker's.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -15,6 +17,7 @@
 typedef struct gpb_registration {
     gpb_kernel_t *kernel;                       //  as it will stand in the list
     zmq_msg_t check, commit;                    //  the headers of the two rounds
+    bool is_persistent;                         //  hosts are asked, not devices
     bool check_only;                            //  the client asked for the first round alone
     bool is_committing;                         //  the second round
     uint64_t asked;                             //  bit i: device i was, in this round
@@ -27,7 +30,8 @@ typedef struct gpb_registration {
 
 //  It joins the list of those under way until it is destroyed. NULL where the request is refused:
 //  PERMISSION_DENIED, INVALID_ARGUMENT with the line, ALREADY_EXISTS (also where one of this id is
-//  under way, unless both replace), RESOURCE_EXHAUSTED.
+//  under way, unless both replace), FAILED_PRECONDITION (it would make a persistent kernel of one
+//  that is not, or the other way round), RESOURCE_EXHAUSTED.
 gpb_registration_t *gpb_registration_new (const gpb_config_t *config, gpb_kernels_t *kernels,
                                           gpb_registration_t **list_p, const gpb_call_t *call,
                                           gpb_error_t *error);

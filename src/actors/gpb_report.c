@@ -55,8 +55,9 @@ gpb_told_copy (gpb_told_t *self, const Gpb__V1__StatsReply *stats)
 }
 
 static void
-s_describe (gpb_placed_device_t *device, unsigned index, s_description_t *description)
+s_describe (const gpb_report_t *self, unsigned index, s_description_t *description)
 {
+    gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
     Gpb__V1__Device *message = &description->device.message;
     gpb_describe_device (&description->device, &device->info, device->backend);
     message->index = index;
@@ -68,10 +69,10 @@ s_describe (gpb_placed_device_t *device, unsigned index, s_description_t *descri
     message->load = &description->load;
     Gpb__V1__Load *load = &description->load;
     gpb__v1__load__init (load);
-    load->queue_depth = device->queue_depth;
-    load->queue_size = device->queue_size;
-    load->bound_depth = device->bound_depth;
-    load->in_flight = device->in_flight;
+    load->queue_depth = device->queue.requests;
+    load->queue_size = device->queue.size;
+    load->bound_depth = gpb_placement_waiting (self->placement)->alone [index].requests;
+    load->in_flight = device->in_flight + device->hosted;
     load->processed = device->processed;
     load->failed = device->failed;
     load->latency = &description->latency;
@@ -97,7 +98,7 @@ s_describe_all (const gpb_report_t *self, Gpb__V1__Device ***messages_p)
         return NULL;
     }
     for (unsigned index = 0; index < count; index++) {
-        s_describe (gpb_placement_device (self->placement, index), index, &descriptions [index]);
+        s_describe (self, index, &descriptions [index]);
         (*messages_p) [index] = &descriptions [index].device.message;
     }
     return descriptions;
@@ -138,17 +139,24 @@ gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *
     Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
     Gpb__V1__StatsReply stats = GPB__V1__STATS_REPLY__INIT;
     s_description_t *descriptions = s_describe_all (self, &stats.devices);
-    if (!descriptions) {
+    stats.residencies =
+        gpb_alloc (gpb_residencies_count (self->residencies), sizeof *stats.residencies);
+    if (!descriptions || !stats.residencies) {
         s_refuse_memory (service, call);
+        if (descriptions)
+            gpb_free (stats.devices);
+        gpb_free (descriptions);
+        gpb_free (stats.residencies);
         return;
     }
+    stats.n_residencies = gpb_residencies_list (self->residencies, NULL, stats.residencies);
     Gpb__V1__PoolStats *pools [GPB_PLACEMENT_DEVICES_MAX];
     Gpb__V1__CompileStats *compiles [GPB_PLACEMENT_DEVICES_MAX];
     uint64_t waiting [GPB_QUEUE_LEVELS];
     stats.n_devices = gpb_placement_devices (self->placement);
     for (unsigned index = 0; index < stats.n_devices; index++) {
         const gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
-        stats.in_flight += device->in_flight;
+        stats.in_flight += device->in_flight + device->hosted;
         if (device->state == GPB_DEVICE_READY && self->told [index].has_pool)
             pools [stats.n_pools++] = &self->told [index].pool;
         if (device->state == GPB_DEVICE_READY && self->told [index].has_compile)
@@ -181,12 +189,17 @@ gpb_report_stats (const gpb_report_t *self, gpb_service_t *service, gpb_call_t *
     stats.max_connections = self->gate.max_connections;
     stats.refused_connections = self->gate.refused_connections;
     stats.refused_keys = self->gate.refused_keys;
-    stats.queue_depth = gpb_placement_depth (self->placement);
-    stats.queue_size = gpb_placement_size (self->placement);
+    stats.queue_depth = gpb_placement_waiting (self->placement)->all.requests;
+    stats.queue_size = gpb_placement_waiting (self->placement)->all.size;
     reply.body_case = GPB__V1__REPLY__BODY_STATS;
     reply.stats = &stats;
+    //  What a header has no room for is left out; beside each residency stand its field and length.
+    size_t size = gpb__v1__reply__get_packed_size (&reply);
+    while (stats.n_residencies && size > GPB_DESCRIBED_MAX_SIZE)
+        size -= 3 + gpb__v1__residency__get_packed_size (stats.residencies [--stats.n_residencies]);
     gpb_call_reply (service, call, &reply);
     gpb_free (stats.devices);
+    gpb_free (stats.residencies);
     gpb_free (descriptions);
 }
 

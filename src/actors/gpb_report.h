@@ -6,6 +6,7 @@
 #define GPB_REPORT_H_INCLUDED
 
 #include "gpb_placement.h"
+#include "gpb_residencies.h"
 
 //  What a device has said of its memory and its kernels last.
 typedef struct {
@@ -33,6 +34,7 @@ typedef struct {
     const gpb_router_figures_t *router;
     gpb_gate_figures_t gate;
     gpb_told_t *told;    //  one for each device
+    const gpb_residencies_t *residencies;
     gpb_report_counts_t counts;
     char **notices;
     size_t notices_count;

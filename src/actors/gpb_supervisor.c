@@ -1,11 +1,14 @@
 //  gpb_supervisor - a device whose actors run in a process of their own
 //
 //      broker <--inproc--> supervisor <--ipc, shared memory--> gpb_device_host: device, pool
+//                               |     <--ipc, shared memory-->                  kernel host
 //                               `---- socket pair: is it there? ----'
 //
-//  A process hangs when the oldest thing that it was given has been the oldest for
+//  A process hangs when the oldest thing that its device was given has been the oldest for
 //  `kernel_timeout_ms`: all that was given before has been answered, so that nothing stands in its
-//  way. What a client has given up, or whose time is up, is answered before it is done; so the
+//  way. (A persistent kernel's message waits for its turn in the host, which watches its handlers
+//  itself; but a host that answers nothing for so long, not even the broker's questions, hangs
+//  too.) What a client has given up, or whose time is up, is answered before it is done; so the
 //  process also says, with its figures, how long the first job of a stream has been the first.
 //  Either way it is killed, and told from a crash by the reason.
 //
@@ -69,14 +72,21 @@ s_refuse (gpb_supervisor_t *self, const gpb_hop_t *hop, const zmq_msg_t *header,
     s_reply (self, hop, &reply);
 }
 
+static void
+s_fail (gpb_supervisor_t *self, gpb_flights_t *flights, const gpb_error_t *error)
+{
+    const gpb_flight_t *flight;
+    while ((flight = gpb_flights_oldest (flights))) {
+        s_refuse (self, &flight->hop, &flight->header, error);
+        gpb_flights_close (flights, flight, gpb_clock_ns ());
+    }
+}
+
 void
 gpb_supervisor_fail_all (gpb_supervisor_t *self, const gpb_error_t *error)
 {
-    const gpb_flight_t *flight;
-    while ((flight = gpb_flights_oldest (self->flights))) {
-        s_refuse (self, &flight->hop, &flight->header, error);
-        gpb_flights_close (self->flights, flight, gpb_clock_ns ());
-    }
+    s_fail (self, self->device.flights, error);
+    s_fail (self, self->host.flights, error);
 }
 
 //  As figures of a device that has none.
@@ -107,8 +117,15 @@ static void
 s_hand_over (gpb_supervisor_t *self, const gpb_hop_t *hop, gpb_message_t *message)
 {
     gpb_error_t error;
-    const gpb_flight_t *flight =
-        gpb_flights_add (self->flights, hop, &message->header, gpb_clock_ns (), &error);
+    const bool is_hosted = hop->flags & GPB_HOP_HOST;
+    gpb_supervised_t *actor = is_hosted ? &self->host : &self->device;
+    const uint64_t now_ns = gpb_clock_ns ();
+    const gpb_flight_t *flight = NULL;
+    if (actor->dealer)
+        flight = gpb_flights_add (actor->flights, hop, &message->header, now_ns, &error);
+    else
+        gpb_error_set (&error, GPB_FAILED_PRECONDITION, "device %u has no kernel host: %s",
+                       self->index, self->no_host);
     if (!flight) {
         s_refuse (self, hop, &message->header, &error);
         gpb_message_clear (message);
@@ -118,10 +135,12 @@ s_hand_over (gpb_supervisor_t *self, const gpb_hop_t *hop, gpb_message_t *messag
     ours.slot = flight->slot;
     ours.generation = flight->generation;
     gpb_hop_write (&message->envelope [message->envelope_count - 1], &ours);
-    gpb_carriage_pack (&self->carriage, message);
-    gpb_message_send (message, zsock_resolve (self->device), NULL);
+    gpb_carriage_pack (&actor->carriage, message);
+    gpb_message_send (message, zsock_resolve (actor->dealer), NULL);
     gpb_message_clear (message);
-    gpb_poller_touch (&self->poller, GPB_SUPERVISOR_DEVICE);
+    gpb_poller_touch (&self->poller, actor->item);
+    if (is_hosted && gpb_executors_is_own (hop) && !self->host_asked_ns)
+        self->host_asked_ns = now_ns;
 }
 
 void
@@ -232,7 +251,8 @@ s_refuse_lost (gpb_supervisor_t *self, const gpb_owner_t *owner, const gpb_fligh
 //  Looks at an answer to a client's request. True where it goes no further: the client is answered
 //  already, or will be with all others.
 static bool
-s_check_answer (gpb_supervisor_t *self, const gpb_flight_t *flight, const zmq_msg_t *header)
+s_check_answer (gpb_supervisor_t *self, gpb_supervised_t *actor, const gpb_flight_t *flight,
+                const zmq_msg_t *header)
 {
     const gpb_owner_t owner = { .connection = flight->hop.owner };
     const unsigned body = gpb_codec_peek_body (header);
@@ -248,7 +268,7 @@ s_check_answer (gpb_supervisor_t *self, const gpb_flight_t *flight, const zmq_ms
     if (status == GPB_NOT_FOUND && gpb_losses_count (self->losses)
         && s_refuse_lost (self, &owner, flight))
     {
-        gpb_flights_close (self->flights, flight, gpb_clock_ns ());
+        gpb_flights_close (actor->flights, flight, gpb_clock_ns ());
         return true;
     }
     if (status != GPB_UNAVAILABLE && status != GPB_DATA_LOSS)
@@ -261,17 +281,17 @@ s_check_answer (gpb_supervisor_t *self, const gpb_flight_t *flight, const zmq_ms
 }
 
 static void
-s_pass_on (gpb_supervisor_t *self, gpb_message_t *message)
+s_pass_on (gpb_supervisor_t *self, gpb_supervised_t *actor, gpb_message_t *message)
 {
     gpb_error_t error;
     gpb_hop_t ours;
-    if (gpb_carriage_unpack (&self->carriage, message, &error) != GPB_OK) {
+    if (gpb_carriage_unpack (&actor->carriage, message, &error) != GPB_OK) {
         gpb_supervisor_end (self, "what it says cannot be read: %s", error.text);
         return;
     }
     const gpb_flight_t *flight = NULL;
     if (message->envelope_count == 1 && gpb_hop_read (&message->envelope [0], &ours))
-        flight = gpb_flights_at (self->flights, ours.slot, ours.generation);
+        flight = gpb_flights_at (actor->flights, ours.slot, ours.generation);
     if (!flight)
         return;
     gpb_hop_t hop = flight->hop;
@@ -280,9 +300,9 @@ s_pass_on (gpb_supervisor_t *self, gpb_message_t *message)
         hop.served_ns = ours.served_ns;
     }
     const bool is_own = gpb_executors_is_own (&hop);
-    if (!is_own && s_check_answer (self, flight, &message->header))
+    if (!is_own && s_check_answer (self, actor, flight, &message->header))
         return;
-    gpb_flights_close (self->flights, flight, gpb_clock_ns ());
+    gpb_flights_close (actor->flights, flight, gpb_clock_ns ());
     if (is_own)
         s_check_figures (self, &message->header);
     zmq_msg_close (&message->envelope [0]);
@@ -292,40 +312,49 @@ s_pass_on (gpb_supervisor_t *self, gpb_message_t *message)
 
 //  False where there is no more.
 static bool
-s_recv_from_device (gpb_supervisor_t *self)
+s_recv_from (gpb_supervisor_t *self, gpb_supervised_t *actor)
 {
     gpb_message_t message;
     gpb_message_init (&message);
     gpb_status_t status = GPB_OK;
-    for (size_t count = 0; count < BATCH && status != GPB_UNAVAILABLE && self->device; count++) {
-        status = gpb_message_recv (&message, zsock_resolve (self->device), NULL);
-        if (status == GPB_OK)
-            s_pass_on (self, &message);
+    for (size_t count = 0; count < BATCH && status != GPB_UNAVAILABLE && actor->dealer; count++) {
+        status = gpb_message_recv (&message, zsock_resolve (actor->dealer), NULL);
+        if (status != GPB_OK)
+            continue;
+        if (actor == &self->host)
+            self->host_asked_ns = 0;
+        s_pass_on (self, actor, &message);
     }
     gpb_message_clear (&message);
-    const bool has_more = status != GPB_UNAVAILABLE && self->device;
+    const bool has_more = status != GPB_UNAVAILABLE && actor->dealer;
     if (has_more)
-        gpb_poller_touch (&self->poller, GPB_SUPERVISOR_DEVICE);
+        gpb_poller_touch (&self->poller, actor->item);
     return has_more;
 }
 
-//  READY, or a reason not to be, or the end.
+//  READY, or a reason not to be, or to be no more, or the end.
 static void
 s_recv_control (gpb_supervisor_t *self)
 {
     char text [GPB_CHILD_MESSAGE_MAX];
     int got = gpb_child_recv (&self->child, text, sizeof text);
     if (got > 0 && self->state == GPB_PROCESS_STARTING) {
-        if (streq (text, GPB_ISOLATED_READY))
-            gpb_supervisor_up (self);
+        const size_t ready = strlen (GPB_ISOLATED_READY);
+        if (strncmp (text, GPB_ISOLATED_READY, ready) == 0
+            && (!text [ready] || text [ready] == ' '))
+            gpb_supervisor_up (self, text [ready] ? text + ready + 1 : "");
         else {
             const char *blank = strchr (text, ' ');    //  behind the status
             snprintf (self->why, sizeof self->why, "%.500s", blank ? blank + 1 : text);
             self->has_said = true;
         }
     }
-    else if (got < 0) {
-        while (s_recv_from_device (self))    //  what it has answered counts
+    else if (got != 0) {
+        if (got > 0)    //  its own reason to end
+            snprintf (self->why, sizeof self->why, "%.500s", text);
+        while (s_recv_from (self, &self->device))    //  what it has answered counts
+            continue;
+        while (s_recv_from (self, &self->host))
             continue;
         gpb_supervisor_end (self, "%s", "");
     }
@@ -334,14 +363,18 @@ s_recv_control (gpb_supervisor_t *self)
 //  ---------------------------------------------------------------------------------------------------------
 //  Rounds
 
-//  When the oldest thing that the process has is taken for one that never ends; 0: never.
+//  When the oldest thing that the device has is taken for one that never ends, or the host for one
+//  that never answers; 0: never.
 static uint64_t
 s_hang_ns (const gpb_supervisor_t *self)
 {
-    if (!self->kernel_timeout_ns || self->state != GPB_PROCESS_UP
-        || !gpb_flights_oldest (self->flights))
+    if (!self->kernel_timeout_ns || self->state != GPB_PROCESS_UP)
         return 0;
-    return gpb_flights_oldest_since_ns (self->flights) + self->kernel_timeout_ns;
+    uint64_t since_ns = self->host_asked_ns;
+    if (gpb_flights_oldest (self->device.flights)
+        && (!since_ns || gpb_flights_oldest_since_ns (self->device.flights) < since_ns))
+        since_ns = gpb_flights_oldest_since_ns (self->device.flights);
+    return since_ns ? since_ns + self->kernel_timeout_ns : 0;
 }
 
 static int
@@ -382,7 +415,9 @@ s_round (gpb_supervisor_t *self)
     if (gpb_poller_take (poller, GPB_SUPERVISOR_CONTROL))
         s_recv_control (self);
     if (gpb_poller_take (poller, GPB_SUPERVISOR_DEVICE))
-        s_recv_from_device (self);
+        s_recv_from (self, &self->device);
+    if (gpb_poller_take (poller, GPB_SUPERVISOR_HOST))
+        s_recv_from (self, &self->host);
     if (gpb_poller_take (poller, GPB_SUPERVISOR_BROKER))
         s_recv_from_broker (self);
     s_check_time (self);
@@ -391,14 +426,28 @@ s_round (gpb_supervisor_t *self)
 //  ---------------------------------------------------------------------------------------------------------
 //  The life of the actor
 
+static gpb_status_t
+s_command_host (gpb_supervisor_t *self, gpb_error_t *error)
+{
+    if (!self->broker)
+        return gpb_error_set (error, GPB_FAILED_PRECONDITION, "HOST comes after BIND");
+    if (!self->is_wanted)
+        return gpb_error_set (error, GPB_UNAVAILABLE, "%s", self->reason);
+    if (self->no_host [0])
+        return gpb_error_set (error, GPB_FAILED_PRECONDITION, "%s", self->no_host);
+    return gpb_error_set (error, GPB_OK, "%s", self->endpoint);
+}
+
 //  Comes back when the device is open, as a device's own actor does, or with the reason why not.
 static gpb_status_t
 s_command (void *actor, char **words, size_t count, gpb_error_t *error)
 {
     gpb_supervisor_t *self = actor;
+    if (count == 2 && streq (words [0], "HOST"))
+        return s_command_host (self, error);
     if (count != 2 || !streq (words [0], "BIND"))
-        return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s: expected BIND ENDPOINT or $TERM",
-                              words [0]);
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "%s: expected BIND ENDPOINT, HOST ENDPOINT or $TERM", words [0]);
     if (self->broker)
         return gpb_error_set (error, GPB_FAILED_PRECONDITION,
                               "a device's process has one broker, and it is bound already");
@@ -415,6 +464,7 @@ s_command (void *actor, char **words, size_t count, gpb_error_t *error)
                               zmq_strerror (zmq_errno ()));
     }
     self->broker = broker;
+    snprintf (self->endpoint, sizeof self->endpoint, "%s", words [1]);
     gpb_poller_set_socket (&self->poller, GPB_SUPERVISOR_BROKER, zsock_resolve (broker));
     gpb_poller_pause (&self->poller, GPB_SUPERVISOR_PIPE, true);
     gpb_supervisor_start (self);
@@ -445,13 +495,17 @@ s_open (gpb_supervisor_t *self)
             return;
     }
     gpb_poller_add_socket (&self->poller, zsock_resolve (self->pipe));
-    for (unsigned item = GPB_SUPERVISOR_CONTROL; item <= GPB_SUPERVISOR_DEVICE; item++)
+    for (unsigned item = GPB_SUPERVISOR_CONTROL; item <= GPB_SUPERVISOR_HOST; item++)
         gpb_poller_add_fd (&self->poller, -1);
+    self->device.item = GPB_SUPERVISOR_DEVICE;
+    self->host.item = GPB_SUPERVISOR_HOST;
     self->codec = gpb_codec_new (error);
     if (self->codec)
         self->losses = gpb_losses_new (error);
     if (self->losses)
-        self->flights = gpb_flights_new (error);
+        self->device.flights = gpb_flights_new (error);
+    if (self->device.flights)
+        self->host.flights = gpb_flights_new (error);
 }
 
 void
@@ -464,7 +518,7 @@ gpb_supervisor (zsock_t *pipe, void *args_p)
     s_open (&self);
 
     bool go_on = true;
-    while (go_on && !self.flights)
+    while (go_on && !self.host.flights)
         go_on = gpb_pipe_refuse (pipe, &self.failure);
     while (go_on) {
         s_round (&self);
@@ -474,10 +528,11 @@ gpb_supervisor (zsock_t *pipe, void *args_p)
             gpb_poller_touch (&self.poller, GPB_SUPERVISOR_PIPE);
         }
     }
-    if (self.flights)
+    if (self.host.flights)
         gpb_supervisor_stop (&self);
     zsock_destroy (&self.broker);
-    gpb_flights_destroy (&self.flights);
+    gpb_flights_destroy (&self.device.flights);
+    gpb_flights_destroy (&self.host.flights);
     gpb_losses_destroy (&self.losses);
     gpb_codec_destroy (&self.codec);
     gpb_config_destroy (&self.config);

@@ -21,6 +21,7 @@
 #define GPB_SUPERVISOR_CONTROL 1
 #define GPB_SUPERVISOR_BROKER 2
 #define GPB_SUPERVISOR_DEVICE 3
+#define GPB_SUPERVISOR_HOST 4
 
 typedef enum {
     GPB_PROCESS_DOWN,        //  there is none; one is started when the pause is over
@@ -29,15 +30,25 @@ typedef enum {
     GPB_PROCESS_ENDING       //  it is dead, or was killed, and is to be reaped
 } gpb_process_state_t;
 
+//  One of the process's two actors, and what is between it and us.
+typedef struct {
+    unsigned item;    //  of the poller
+    gpb_flights_t *flights;
+    zsock_t *dealer;    //  NULL unless the process is up
+    gpb_carriage_t carriage;
+    char path [112];    //  of its endpoint
+} gpb_supervised_t;
+
 typedef struct {
     zsock_t *pipe;
     gpb_config_t *config;
     unsigned index;         //  the device's
     gpb_error_t failure;    //  why there is no service
-    gpb_flights_t *flights;
+    gpb_supervised_t device, host;
     gpb_losses_t *losses;
     gpb_codec_t *codec;
     zsock_t *broker;               //  bound; NULL before BIND
+    char endpoint [128];           //  where
     uint64_t kernel_timeout_ns;    //  0: never
     gpb_poller_t poller;
 
@@ -45,10 +56,10 @@ typedef struct {
     uint64_t since_ns;    //  of the state
     uint64_t until_ns;    //  when what the state waits for is due, or given up
     gpb_child_t child;
-    zsock_t *device;    //  to the process; NULL unless it is up
-    gpb_carriage_t carriage;
-    char folder [64];          //  "": none yet
-    char path [96];            //  of the process's endpoint, in there
+    char no_host [512];        //  why the process has no kernel host; "": it has one
+    uint64_t host_asked_ns;    //  when the broker first asked the host itself for something since
+                               //  it was heard last; 0: it has been heard
+    char folder [64];          //  of its endpoints; "": none yet
     uint64_t processes;        //  started
     uint64_t restarts;         //  processes lost
     unsigned failed_starts;    //  in a row
@@ -66,8 +77,8 @@ typedef struct {
 //  Starts a process. Where that fails, it has ended, and is to be reaped all the same.
 void gpb_supervisor_start (gpb_supervisor_t *self);
 
-//  The process has opened its device.
-void gpb_supervisor_up (gpb_supervisor_t *self);
+//  The process has opened its device, and has a kernel host or, by no_host, a reason for none.
+void gpb_supervisor_up (gpb_supervisor_t *self, const char *no_host);
 
 //  The process is dead or, now, killed: why, or "" where its exit says it.
 void gpb_supervisor_end (gpb_supervisor_t *self, const char *format, ...) GPB_PRINTF (2, 3);

@@ -1,7 +1,7 @@
 //  gpb_supervisor_process - the life of a device's process, from its start to its end
 //
-//  Every process has an endpoint of its own, in a folder that only this user can enter, and shared
-//  memory of its own. The old socket is closed before anything is tried again, so that nothing of
+//  Every process has endpoints of its own, in a folder that only this user can enter, and shared
+//  memory of its own. The old sockets are closed before anything is tried again, so that nothing of
 //  one process reaches the next, and frames on the old memory keep that as long as they live.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
@@ -82,30 +82,43 @@ s_send_config (gpb_supervisor_t *self, gpb_error_t *error)
     return status;
 }
 
+//  Memory to share with one of the process's actors: for what it takes, and for what it gives.
+static gpb_status_t
+s_map (gpb_carriage_t *carriage, int shared [2], gpb_error_t *error)
+{
+    shared [0] = gpb_region_create (error);
+    if (shared [0] >= 0)
+        shared [1] = gpb_region_create (error);
+    if (shared [1] >= 0)
+        carriage->give = gpb_region_giver (shared [0], error);
+    if (carriage->give)
+        carriage->take = gpb_region_taker (shared [1], error);
+    return carriage->take ? GPB_OK : error->status;
+}
+
 //  Maps memory to share, and starts a process with it.
 static gpb_status_t
 s_spawn (gpb_supervisor_t *self, gpb_error_t *error)
 {
     if (s_make_folder (self, error) != GPB_OK)
         return error->status;
-    snprintf (self->path, sizeof self->path, "%s/%" PRIu64, self->folder, ++self->processes);
-    char index [16], endpoint [sizeof self->path + 8];
+    snprintf (self->device.path, sizeof self->device.path, "%s/%" PRIu64, self->folder,
+              ++self->processes);
+    snprintf (self->host.path, sizeof self->host.path, "%s/%" PRIu64 GPB_ISOLATED_HOST,
+              self->folder, self->processes);
+    char index [16], endpoint [sizeof self->device.path + 8];
     snprintf (index, sizeof index, "%u", self->index);
-    snprintf (endpoint, sizeof endpoint, "ipc://%s", self->path);
+    snprintf (endpoint, sizeof endpoint, "ipc://%s", self->device.path);
     const char *const arguments [] = { "device", index, endpoint, NULL };
-    int shared [GPB_CHILD_SHARED_MAX] = { gpb_region_create (error), -1 };
-    if (shared [0] >= 0)
-        shared [1] = gpb_region_create (error);
-    if (shared [1] >= 0)
-        self->carriage.give = gpb_region_giver (shared [0], error);
-    if (self->carriage.give)
-        self->carriage.take = gpb_region_taker (shared [1], error);
-    gpb_status_t status = error->status;
-    if (self->carriage.take)
-        status = gpb_child_start (&self->child, arguments, shared, GPB_CHILD_SHARED_MAX, error);
-    for (size_t side = 0; side < GPB_CHILD_SHARED_MAX; side++)
-        if (shared [side] >= 0)
-            close (shared [side]);
+    int shared [GPB_ISOLATED_REGIONS] = { -1, -1, -1, -1 };
+    gpb_status_t status = s_map (&self->device.carriage, &shared [0], error);
+    if (status == GPB_OK)
+        status = s_map (&self->host.carriage, &shared [2], error);
+    if (status == GPB_OK)
+        status = gpb_child_start (&self->child, arguments, shared, GPB_ISOLATED_REGIONS, error);
+    for (size_t region = 0; region < GPB_ISOLATED_REGIONS; region++)
+        if (shared [region] >= 0)
+            close (shared [region]);
     return status == GPB_OK ? s_send_config (self, error) : status;
 }
 
@@ -122,23 +135,41 @@ gpb_supervisor_start (gpb_supervisor_t *self)
         gpb_supervisor_end (self, "%s", error.text);
 }
 
+static gpb_status_t
+s_connect (gpb_supervisor_t *self, gpb_supervised_t *actor, gpb_error_t *error)
+{
+    actor->dealer = zsock_new (ZMQ_DEALER);
+    if (!actor->dealer)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no socket for it: %s",
+                              zmq_strerror (zmq_errno ()));
+    zsock_set_linger (actor->dealer, 0);
+    zsock_set_sndhwm (actor->dealer, 0);
+    zsock_set_rcvhwm (actor->dealer, 0);
+    if (zsock_connect (actor->dealer, "ipc://%s", actor->path) != 0)
+        return gpb_error_set (error, GPB_UNAVAILABLE, "cannot connect to %s", actor->path);
+    gpb_poller_set_socket (&self->poller, actor->item, zsock_resolve (actor->dealer));
+    return GPB_OK;
+}
+
+static void
+s_disconnect (gpb_supervisor_t *self, gpb_supervised_t *actor)
+{
+    zsock_destroy (&actor->dealer);
+    gpb_poller_set_socket (&self->poller, actor->item, NULL);
+}
+
 //  After a loss, the broker takes the device for ready when it has its figures.
 void
-gpb_supervisor_up (gpb_supervisor_t *self)
+gpb_supervisor_up (gpb_supervisor_t *self, const char *no_host)
 {
-    self->device = zsock_new (ZMQ_DEALER);
-    if (!self->device) {
-        gpb_supervisor_end (self, "no socket for it: %s", zmq_strerror (zmq_errno ()));
+    gpb_error_t error;
+    snprintf (self->no_host, sizeof self->no_host, "%s", no_host);
+    if (s_connect (self, &self->device, &error) != GPB_OK
+        || (!no_host [0] && s_connect (self, &self->host, &error) != GPB_OK))
+    {
+        gpb_supervisor_end (self, "%s", error.text);
         return;
     }
-    zsock_set_linger (self->device, 0);
-    zsock_set_sndhwm (self->device, 0);
-    zsock_set_rcvhwm (self->device, 0);
-    if (zsock_connect (self->device, "ipc://%s", self->path) != 0) {
-        gpb_supervisor_end (self, "cannot connect to %s", self->path);
-        return;
-    }
-    gpb_poller_set_socket (&self->poller, GPB_SUPERVISOR_DEVICE, zsock_resolve (self->device));
     s_enter (self, GPB_PROCESS_UP, 0);
     if (self->restarts) {
         gpb_log (self->config, GPB_LOG_INFO, "device %u: its process is up again", self->index);
@@ -161,8 +192,9 @@ gpb_supervisor_end (gpb_supervisor_t *self, const char *format, ...)
         va_end (arguments);
     }
     gpb_child_kill (&self->child);
-    zsock_destroy (&self->device);
-    gpb_poller_set_socket (&self->poller, GPB_SUPERVISOR_DEVICE, NULL);
+    s_disconnect (self, &self->device);
+    s_disconnect (self, &self->host);
+    self->host_asked_ns = 0;
     gpb_poller_set_fd (&self->poller, GPB_SUPERVISOR_CONTROL, -1);
     const bool was_up = self->state == GPB_PROCESS_UP;
     self->failed_starts = was_up ? 0 : self->failed_starts + 1;
@@ -187,7 +219,8 @@ s_lost (gpb_supervisor_t *self, const char *how)
                                     : "its process was lost: ",
               why);
     gpb_log (self->config, GPB_LOG_WARNING, "device %u: %s", self->index, self->reason);
-    gpb_carriage_clear (&self->carriage);
+    gpb_carriage_clear (&self->device.carriage);
+    gpb_carriage_clear (&self->host.carriage);
     gpb_losses_lose (self->losses);
     gpb_supervisor_tell_lost (self, self->failed_starts >= FAILED_STARTS_MAX);
     gpb_error_set (&error, GPB_UNAVAILABLE, "device %u was lost under this request: %s",
@@ -218,7 +251,8 @@ gpb_supervisor_reap (gpb_supervisor_t *self)
         s_lost (self, how);
     if (!is_gone)
         return;
-    unlink (self->path);
+    unlink (self->device.path);
+    unlink (self->host.path);
     s_enter (self, GPB_PROCESS_DOWN, s_pause_ms (self));
 }
 
@@ -275,10 +309,13 @@ gpb_supervisor_stop (gpb_supervisor_t *self)
                  how);
     if (self->child.control >= 0)
         close (self->child.control);
-    zsock_destroy (&self->device);
-    gpb_carriage_clear (&self->carriage);
+    zsock_destroy (&self->device.dealer);
+    zsock_destroy (&self->host.dealer);
+    gpb_carriage_clear (&self->device.carriage);
+    gpb_carriage_clear (&self->host.carriage);
     if (self->folder [0]) {
-        unlink (self->path);
+        unlink (self->device.path);
+        unlink (self->host.path);
         rmdir (self->folder);
     }
 }

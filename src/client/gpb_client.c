@@ -42,8 +42,10 @@
 #include "gpb_clock.h"
 #include "gpb_monitor.h"
 #include "gpb_pending.h"
+#include "gpb_unique.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -445,10 +447,8 @@ s_open (gpb_client_t *self, const gpb_certificate_t *own, const gpb_certificate_
     if (status != GPB_OK)
         return status;
     if (strncmp (self->endpoint, "inproc://", 9) != 0) {
-        //  A name of its own even where this block of memory was a client before.
-        char name [80];
-        snprintf (name, sizeof name, "inproc://gpb-client-%p-%llu", (void *) self,
-                  (unsigned long long) gpb_clock_ns ());
+        char name [64];
+        snprintf (name, sizeof name, "inproc://gpb-client-%" PRIu64, gpb_unique ());
         //  zsys owns the context; its sockets are closed by us alone.
         self->monitor = zmq_socket (zsys_init (), ZMQ_PAIR);
         int linger = 0;

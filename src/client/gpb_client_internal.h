@@ -55,6 +55,7 @@ struct _gpb_reply_t {
     size_t payloads_count;
     gpb_result_t *results;    //  results_count of them
     size_t results_count;
+    gpb_message_timing_t *timing;    //  of a persistent kernel's message; else NULL
 };
 
 typedef TAILQ_HEAD (gpb_reply_list, _gpb_reply_t) gpb_reply_list_t;

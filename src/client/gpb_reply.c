@@ -100,6 +100,7 @@ s_clear (gpb_reply_t *self)
     }
     self->blocks_size = 0;
     self->results = NULL;
+    self->timing = NULL;
     self->payloads = NULL;
     self->unpacked = NULL;
     self->results_count = 0;
@@ -192,6 +193,32 @@ s_set_results (gpb_reply_t *self, gpb_error_t *error)
     return status;
 }
 
+static gpb_status_t
+s_set_timing (gpb_reply_t *self, gpb_error_t *error)
+{
+    const Gpb__V1__Reply *header = self->unpacked;
+    const Gpb__V1__MessageTiming *is =
+        header->body_case == GPB__V1__REPLY__BODY_EXECUTE ? header->execute->message : NULL;
+    if (!is)
+        return GPB_OK;
+    self->timing = s_alloc (self, sizeof *self->timing);
+    if (!self->timing)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the reply");
+    *self->timing = (gpb_message_timing_t){ .clock = is->clock,
+                                            .is_measured = is->measured,
+                                            .is_on_demand = is->on_demand,
+                                            .lane = is->lane,
+                                            .queued_ns = is->queued_ns,
+                                            .ring_ns = is->ring_ns };
+    //  What a device without a clock may have put there is no time.
+    if (is->measured) {
+        self->timing->taken_ns = is->taken_ns;
+        self->timing->handler_ns = is->handler_ns;
+        self->timing->back_ns = is->back_ns;
+    }
+    return GPB_OK;
+}
+
 gpb_status_t
 gpb_reply_accept (gpb_reply_t *self, gpb_message_t *message, gpb_error_t *error)
 {
@@ -209,6 +236,8 @@ gpb_reply_accept (gpb_reply_t *self, gpb_message_t *message, gpb_error_t *error)
         status = s_take_payloads (self, message, error);
     if (status == GPB_OK)
         status = s_set_results (self, error);
+    if (status == GPB_OK)
+        status = s_set_timing (self, error);
     if (status != GPB_OK)
         s_clear (self);
     return status;
@@ -322,4 +351,10 @@ uint64_t
 gpb_reply_round_trip_ns (const gpb_reply_t *self)
 {
     return self->round_trip_ns;
+}
+
+const gpb_message_timing_t *
+gpb_reply_message_timing (const gpb_reply_t *self)
+{
+    return self->timing;
 }

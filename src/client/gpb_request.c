@@ -77,8 +77,9 @@ s_fail (gpb_request_t *self, gpb_status_t status, const char *text)
     }
 }
 
+//  A request of this kind, its body as protobuf-c fills it in.
 static gpb_request_t *
-s_new (Gpb__V1__Request__BodyCase kind)
+s_new (Gpb__V1__Request__BodyCase kind, const ProtobufCMessageDescriptor *body)
 {
     gpb_request_t *self = gpb_alloc (1, sizeof *self);
     if (!self)
@@ -88,6 +89,7 @@ s_new (Gpb__V1__Request__BodyCase kind)
     self->header.body_case = kind;
     //  All members of the header's oneof are pointers in one place.
     self->header.hello = &self->body.hello;
+    protobuf_c_message_init (body, &self->body);
     return self;
 }
 
@@ -107,9 +109,8 @@ s_copy (gpb_request_t *self, const char *text, size_t slot)
 gpb_request_t *
 gpb_request_hello (void)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_HELLO);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_HELLO, &gpb__v1__hello__descriptor);
     if (self) {
-        gpb__v1__hello__init (&self->body.hello);
         self->body.hello.oldest_version = GPB_PROTOCOL_VERSION;
         self->body.hello.newest_version = GPB_PROTOCOL_VERSION;
     }
@@ -119,27 +120,21 @@ gpb_request_hello (void)
 gpb_request_t *
 gpb_request_goodbye (void)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_GOODBYE);
-    if (self)
-        gpb__v1__goodbye__init (&self->body.goodbye);
-    return self;
+    return s_new (GPB__V1__REQUEST__BODY_GOODBYE, &gpb__v1__goodbye__descriptor);
 }
 
 gpb_request_t *
 gpb_request_devices (void)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_DEVICES);
-    if (self)
-        gpb__v1__list_devices__init (&self->body.devices);
-    return self;
+    return s_new (GPB__V1__REQUEST__BODY_DEVICES, &gpb__v1__list_devices__descriptor);
 }
 
 gpb_request_t *
 gpb_request_kernels (const char *kernel)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_KERNELS);
+    gpb_request_t *self =
+        s_new (GPB__V1__REQUEST__BODY_KERNELS, &gpb__v1__list_kernels__descriptor);
     if (self) {
-        gpb__v1__list_kernels__init (&self->body.kernels);
         if (kernel)
             self->body.kernels.kernel = s_copy (self, kernel, 0);
     }
@@ -149,29 +144,22 @@ gpb_request_kernels (const char *kernel)
 gpb_request_t *
 gpb_request_stats (void)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_STATS);
-    if (self)
-        gpb__v1__stats__init (&self->body.stats);
-    return self;
+    return s_new (GPB__V1__REQUEST__BODY_STATS, &gpb__v1__stats__descriptor);
 }
 
 gpb_request_t *
 gpb_request_health (void)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_HEALTH);
-    if (self)
-        gpb__v1__health__init (&self->body.health);
-    return self;
+    return s_new (GPB__V1__REQUEST__BODY_HEALTH, &gpb__v1__health__descriptor);
 }
 
 gpb_request_t *
 gpb_request_execute (const char *kernel)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_EXECUTE);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_EXECUTE, &gpb__v1__execute__descriptor);
     if (!self)
         return NULL;
     Gpb__V1__Execute *execute = &self->body.execute;
-    gpb__v1__execute__init (execute);
     execute->kernel = s_copy (self, kernel, 0);
     execute->global = self->global;
     execute->local = self->local;
@@ -181,11 +169,10 @@ gpb_request_execute (const char *kernel)
 gpb_request_t *
 gpb_request_rent (uint64_t size, gpb_rent_kind_t kind, gpb_rent_access_t access)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RENT);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RENT, &gpb__v1__rent__descriptor);
     if (!self)
         return NULL;
     Gpb__V1__Rent *rent = &self->body.rent;
-    gpb__v1__rent__init (rent);
     rent->size = size;
     rent->kind =
         kind == GPB_RENT_MAPPED ? GPB__V1__MEMORY_KIND__MAPPED : GPB__V1__MEMORY_KIND__DEVICE;
@@ -198,9 +185,8 @@ gpb_request_rent (uint64_t size, gpb_rent_kind_t kind, gpb_rent_access_t access)
 gpb_request_t *
 gpb_request_release (uint64_t handle)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RELEASE);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RELEASE, &gpb__v1__release__descriptor);
     if (self) {
-        gpb__v1__release__init (&self->body.release);
         self->body.release.handle = handle;
     }
     return self;
@@ -209,9 +195,8 @@ gpb_request_release (uint64_t handle)
 gpb_request_t *
 gpb_request_read (uint64_t handle, uint64_t offset, uint64_t size)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_READ);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_READ, &gpb__v1__read__descriptor);
     if (self) {
-        gpb__v1__read__init (&self->body.read);
         self->body.read.handle = handle;
         self->body.read.offset = offset;
         self->body.read.size = size;
@@ -223,10 +208,9 @@ gpb_request_t *
 gpb_request_copy (uint64_t source, uint64_t source_offset, uint64_t target, uint64_t target_offset,
                   uint64_t size)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_COPY);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_COPY, &gpb__v1__copy__descriptor);
     if (self) {
         Gpb__V1__Copy *copy = &self->body.copy;
-        gpb__v1__copy__init (copy);
         copy->source = source;
         copy->source_offset = source_offset;
         copy->target = target;
@@ -239,9 +223,8 @@ gpb_request_copy (uint64_t source, uint64_t source_offset, uint64_t target, uint
 gpb_request_t *
 gpb_request_map (uint64_t handle)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_MAP);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_MAP, &gpb__v1__map__descriptor);
     if (self) {
-        gpb__v1__map__init (&self->body.map);
         self->body.map.handle = handle;
     }
     return self;
@@ -250,9 +233,8 @@ gpb_request_map (uint64_t handle)
 gpb_request_t *
 gpb_request_unmap (uint64_t handle)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_UNMAP);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_UNMAP, &gpb__v1__unmap__descriptor);
     if (self) {
-        gpb__v1__unmap__init (&self->body.unmap);
         self->body.unmap.handle = handle;
     }
     return self;
@@ -261,9 +243,8 @@ gpb_request_unmap (uint64_t handle)
 gpb_request_t *
 gpb_request_reserve (uint64_t memory, uint32_t for_ms)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RESERVE);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RESERVE, &gpb__v1__reserve__descriptor);
     if (self) {
-        gpb__v1__reserve__init (&self->body.reserve);
         self->body.reserve.memory = memory;
         self->body.reserve.for_ms = for_ms;
     }
@@ -273,9 +254,8 @@ gpb_request_reserve (uint64_t memory, uint32_t for_ms)
 gpb_request_t *
 gpb_request_renew (uint64_t handle, uint32_t for_ms)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RENEW);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_RENEW, &gpb__v1__renew__descriptor);
     if (self) {
-        gpb__v1__renew__init (&self->body.renew);
         self->body.renew.handle = handle;
         self->body.renew.for_ms = for_ms;
     }
@@ -285,9 +265,8 @@ gpb_request_renew (uint64_t handle, uint32_t for_ms)
 gpb_request_t *
 gpb_request_unreserve (uint64_t handle)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_UNRESERVE);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_UNRESERVE, &gpb__v1__unreserve__descriptor);
     if (self) {
-        gpb__v1__unreserve__init (&self->body.unreserve);
         self->body.unreserve.handle = handle;
     }
     return self;
@@ -296,9 +275,8 @@ gpb_request_unreserve (uint64_t handle)
 gpb_request_t *
 gpb_request_cancel (uint64_t id)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_CANCEL);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_CANCEL, &gpb__v1__cancel__descriptor);
     if (self) {
-        gpb__v1__cancel__init (&self->body.cancel);
         self->body.cancel.id = id;
     }
     return self;
@@ -307,10 +285,10 @@ gpb_request_cancel (uint64_t id)
 gpb_request_t *
 gpb_request_register (const char *definition, const char *source, bool replace)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_REGISTER_KERNEL);
+    gpb_request_t *self =
+        s_new (GPB__V1__REQUEST__BODY_REGISTER_KERNEL, &gpb__v1__register_kernel__descriptor);
     if (self) {
         Gpb__V1__RegisterKernel *kernel = &self->body.register_kernel;
-        gpb__v1__register_kernel__init (kernel);
         kernel->definition = s_copy (self, definition, 0);
         kernel->source = s_copy (self, source, 1);
         kernel->replace = replace;
@@ -402,10 +380,9 @@ s_copy_payload (gpb_request_t *self, const void *data, size_t size)
 gpb_request_t *
 gpb_request_write (uint64_t handle, uint64_t offset, const void *data, size_t size)
 {
-    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_WRITE);
+    gpb_request_t *self = s_new (GPB__V1__REQUEST__BODY_WRITE, &gpb__v1__write__descriptor);
     if (self) {
         Gpb__V1__Write *body = &self->body.write;
-        gpb__v1__write__init (body);
         body->handle = handle;
         body->offset = offset;
         body->value_case = GPB__V1__WRITE__VALUE_FRAME;
@@ -702,6 +679,29 @@ gpb_request_set_memory (gpb_request_t *self, uint64_t size)
 {
     if (s_is_execute (self))
         self->body.execute.memory = size;
+}
+
+void
+gpb_request_keep_state (gpb_request_t *self)
+{
+    if (self && self->header.body_case == GPB__V1__REQUEST__BODY_REGISTER_KERNEL)
+        self->body.register_kernel.keep_state = true;
+}
+
+void
+gpb_request_on_demand (gpb_request_t *self)
+{
+    if (s_is_execute (self))
+        self->body.execute.on_demand = true;
+}
+
+void
+gpb_request_lane (gpb_request_t *self, uint64_t key)
+{
+    if (s_is_execute (self)) {
+        self->body.execute.lane_case = GPB__V1__EXECUTE__LANE_LANE_KEY;
+        self->body.execute.lane_key = key;
+    }
 }
 
 void

@@ -120,6 +120,17 @@ gpb_cache_new (const char *directory, uint64_t max_size, gpb_error_t *error)
     return self;
 }
 
+gpb_cache_t *
+gpb_cache_open (const char *directory, uint64_t max_size, gpb_error_t *error)
+{
+    if (directory [0])
+        return gpb_cache_new (strcmp (directory, "none") == 0 ? "" : directory, max_size, error);
+    char *usual = gpb_cache_default_directory ();
+    gpb_cache_t *self = gpb_cache_new (usual, max_size, error);
+    gpb_free (usual);
+    return self;
+}
+
 void
 gpb_cache_destroy (gpb_cache_t **self_p)
 {

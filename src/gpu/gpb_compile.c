@@ -66,8 +66,10 @@ s_make_key (compile_t *self, const char *backend)
 static gpb_status_t
 s_find_function (compile_t *self, gpb_error_t *error)
 {
-    gpb_status_t status = self->operations->function (self->module, gpb_kernel_entry (self->kernel),
-                                                      &self->function, self->info, error);
+    const char *entry = gpb_kernel_persistent (self->kernel) ? GPB_PERSISTENT_ONCE
+                                                             : gpb_kernel_entry (self->kernel);
+    gpb_status_t status =
+        self->operations->function (self->module, entry, &self->function, self->info, error);
     if (status != GPB_OK)
         self->operations->unload (&self->module);
     return status;

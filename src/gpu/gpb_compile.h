@@ -31,6 +31,9 @@ typedef enum {
 //  (FAILED_PRECONDITION), and it is GPB_OK otherwise. Any thread; one instance is for one thread.
 gpb_cache_t *gpb_cache_new (const char *directory, uint64_t max_size, gpb_error_t *error);
 
+//  The same for a configuration's folder, where "" means the default one, and "none" none.
+gpb_cache_t *gpb_cache_open (const char *directory, uint64_t max_size, gpb_error_t *error);
+
 void gpb_cache_destroy (gpb_cache_t **self_p);
 
 //  Entries found and not found since it was made.
@@ -40,7 +43,9 @@ void gpb_cache_figures (const gpb_cache_t *self, uint64_t *hits_p, uint64_t *mis
 char *gpb_cache_default_directory (void);
 
 //  Builds kernel for a context and looks its entry up. The module is the caller's, to be unloaded
-//  through operations; the function lives as long. *origin_p may be NULL. cache: NULL compiles
+//  through operations; the function lives as long. Of a persistent kernel it is
+//  GPB_PERSISTENT_ONCE, which every device can run; GPB_PERSISTENT_DISPATCH is in the same module,
+//  to be looked up there with the operation `function`. *origin_p may be NULL. cache: NULL compiles
 //  whatever there is. Waits where another thread compiles the same, no longer than compiling takes.
 //  INVALID_ARGUMENT with the compiler's log, prefixed by the kernel's id, where it does not
 //  compile.

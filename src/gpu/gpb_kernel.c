@@ -1,9 +1,8 @@
 //  gpb_kernel - a kernel's definition: its life, its files, and what it says
 //
 //  Loading reads kernel.conf, then each file that it names, by name within the opened folder: a
-//  name holds no '/', so nothing outside the folder is named. The portable source is kept with the
-//  prelude before it, and every source with a #line, so that a compiler's messages name the
-//  package's own file and line.
+//  name holds no '/', so nothing outside the folder is named. What a compiler gets of a file is
+//  gpb_kernel_code.c's matter.
 //
 //  A definition that came over the wire opens no file at all. Its source is code of its sender's
 //  all the same: who may register a kernel may run code on the devices, and with PoCL in the node.
@@ -32,19 +31,6 @@ static const struct {
     { "i64", 8 }, { "u64", 8 }, { "f16", 2 }, { "f32", 4 }, { "f64", 8 },
 };
 
-static const struct {
-    const char *kind;
-    const char *ending;
-    gpb_code_kind_t code;
-    const char *backend;    //  NULL: all of them
-} s_files [GPB_FILES] = {
-    [GPB_FILE_PORTABLE] = { "portable", ".c", GPB_CODE_PORTABLE, NULL },
-    [GPB_FILE_CL] = { "cl", ".cl", GPB_CODE_SOURCE, "opencl" },
-    [GPB_FILE_CU] = { "cu", ".cu", GPB_CODE_SOURCE, "cuda" },
-    [GPB_FILE_PTX] = { "ptx", ".ptx", GPB_CODE_INTERMEDIATE, "cuda" },
-    [GPB_FILE_CUBIN] = { "cubin", ".cubin", GPB_CODE_BINARY, "cuda" },
-};
-
 const char *
 gpb_direction_name (gpb_direction_t direction)
 {
@@ -63,18 +49,6 @@ size_t
 gpb_type_size (gpb_type_t type)
 {
     return (size_t) type < sizeof s_types / sizeof s_types [0] ? s_types [type].size : 0;
-}
-
-const char *
-gpb_kernel_file_kind (gpb_file_t file)
-{
-    return s_files [file].kind;
-}
-
-const char *
-gpb_kernel_file_ending (gpb_file_t file)
-{
-    return s_files [file].ending;
 }
 
 static gpb_status_t
@@ -144,26 +118,6 @@ s_refuse_nul (const char *name, const char *data, size_t size, gpb_error_t *erro
                           "%s:%u: there is a NUL byte, and text has none", name, line);
 }
 
-//  Gives the file its data: as it is, or, for source text, behind the prelude and a #line.
-static gpb_status_t
-s_set_file (gpb_kernel_t *self, gpb_file_t kind, const char *data, size_t size, gpb_error_t *error)
-{
-    gpb_kernel_file_t *file = &self->files [kind];
-    const char *prelude = kind == GPB_FILE_PORTABLE ? gpb_prelude_text : "";
-    char line [NAME_MAX + 32] = "";
-    if (s_files [kind].code == GPB_CODE_PORTABLE || s_files [kind].code == GPB_CODE_SOURCE)
-        snprintf (line, sizeof line, "\n#line 1 \"%s\"\n", file->name);
-    size_t prelude_size = strlen (prelude), line_size = strlen (line);
-    file->size = prelude_size + line_size + size;
-    file->data = gpb_alloc (file->size + 1, 1);
-    if (!file->data)
-        return s_out_of_memory (error);
-    memcpy (file->data, prelude, prelude_size);
-    memcpy (file->data + prelude_size, line, line_size);
-    memcpy (file->data + prelude_size + line_size, data, size);
-    return GPB_OK;
-}
-
 //  Reads what the definition names. Refusals name the definition's line.
 static gpb_status_t
 s_load_files (gpb_kernel_t *self, int directory, const char *path, gpb_error_t *error)
@@ -181,7 +135,7 @@ s_load_files (gpb_kernel_t *self, int directory, const char *path, gpb_error_t *
         if (status == GPB_OK && kind != GPB_FILE_CUBIN)
             status = s_refuse_nul (file->name, data, size, error);
         if (status == GPB_OK)
-            status = s_set_file (self, kind, data, size, error);
+            status = gpb_kernel_set_file (self, kind, data, size, error);
         gpb_free (data);
         //  A definition that names a file that is not there is itself at fault.
         if (status == GPB_NOT_FOUND)
@@ -306,7 +260,7 @@ s_parse (gpb_kernel_t *self, const char *definition, const char *source, gpb_err
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                               "kernel.conf:%u: a cubin is no text, and only text can be registered",
                               self->files [found].line);
-    return s_set_file (self, found, source, size, error);
+    return gpb_kernel_set_file (self, found, source, size, error);
 }
 
 gpb_kernel_t *
@@ -335,10 +289,13 @@ gpb_kernel_destroy (gpb_kernel_t **self_p)
     gpb_expression_destroy (&self->shared);
     for (size_t index = 0; self->require [index]; index++)
         gpb_free (self->require [index]);
+    for (size_t index = 0; self->stays [index]; index++)
+        gpb_free (self->stays [index]);
     for (gpb_file_t kind = 0; kind < GPB_FILES; kind++) {
         gpb_free (self->files [kind].name);
         gpb_free (self->files [kind].data);
     }
+    gpb_free (self->opencl_options);
     gpb_free (self->id);
     gpb_free (self->description);
     gpb_free (self->entry);
@@ -415,43 +372,4 @@ const char *
 gpb_kernel_require (const gpb_kernel_t *self, size_t index)
 {
     return index < GPB_CAPABILITIES_MAX ? self->require [index] : NULL;
-}
-
-const char *
-gpb_kernel_source_kind (const gpb_kernel_t *self, size_t index)
-{
-    for (gpb_file_t kind = 0; kind < GPB_FILES; kind++)
-        if (self->files [kind].name && index-- == 0)
-            return s_files [kind].kind;
-    return NULL;
-}
-
-//  The backend's own files come first, and of those the one that most devices can use: source
-//  compiles for any architecture, PTX for all newer ones, a cubin for one.
-gpb_status_t
-gpb_kernel_code (const gpb_kernel_t *self, const char *backend, gpb_code_t *code,
-                 gpb_error_t *error)
-{
-    gpb_file_t found = GPB_FILES;
-    for (gpb_file_t kind = GPB_FILES; kind-- > 0;)
-        if (self->files [kind].name && s_files [kind].backend
-            && strcmp (s_files [kind].backend, backend) == 0)
-            found = kind;
-    if (found == GPB_FILES && self->files [GPB_FILE_PORTABLE].name)
-        found = GPB_FILE_PORTABLE;
-    if (found == GPB_FILES)
-        return gpb_error_set (error, GPB_FAILED_PRECONDITION,
-                              "kernel \"%s\" carries no code for %s, and no portable source",
-                              self->id, backend);
-    *code = (gpb_code_t){
-        .kind = s_files [found].code,
-        .name = self->files [found].name,
-        .data = self->files [found].data,
-        .size = self->files [found].size,
-        .optimize = self->optimize,
-        .debug = self->debug,
-        .options = self->options,
-        .architecture = self->arch,
-    };
-    return GPB_OK;
 }

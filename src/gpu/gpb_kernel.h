@@ -27,6 +27,27 @@
 //      require = [ ];                 // capabilities
 //      optimize = 2; debug = false; options = ""; arch = "";    // for the compiler
 //
+//  A persistent kernel (kernels/gpb_lane.h) says so, and what one message is:
+//
+//      persistent = true;
+//      parameters = (                 // one in, one out; alignment: at most 32 bytes
+//          { name = "in"; direction = "in"; type = "f32"; maximum = 1024; },
+//          { name = "out"; direction = "out"; type = "f32"; count = "count"; }
+//      );                             // maximum: elements; default: what a slot has room for.
+//                                     // count: at most; `count` in it: the elements that came.
+//                                     // How many there are is what the handler says
+//      local = [ 1 ];                 // work-items of a lane's work-group, one dimension
+//      lanes = 1;                     // 1 to 32
+//      slots = 256;                   // of one lane: messages on the device; a power of two, 2 to
+//                                     // 65536
+//      slot_size = 96;                // bytes of a message that travels in its slot: 32 to 65504,
+//                                     // rounded up to a multiple of 128 less 32
+//      state = 0;                     // bytes that a lane keeps between messages, zeros at first
+//      devices = [ "all" ];           // where it may stay: "all", indices, capabilities
+//
+//  It has one portable source, and no sources, global, global_free, local_free or shared; `entry`
+//  is its handler's name.
+//
 //  Expressions are of whole scalar parameters and, where global_free, of global_size_0, _1, _2:
 //  unsigned 64-bit, overflow checked, + - * / ceil_div (a, b) min (a, b) max (a, b) and
 //  parentheses. A global size that is no multiple of the local size is rounded up to one, so a
@@ -71,7 +92,8 @@ typedef struct {
     const char *name;
     gpb_direction_t direction;
     gpb_type_t type;       //  scalars are i32, u32, i64, u64, f32 or f64
-    const char *count;     //  the expression's text; "" for a scalar
+    const char *count;     //  the expression's text; "" for a scalar; "count" for a persistent
+                           //  kernel's input
     uint32_t alignment;    //  bytes that the kernel relies on
     bool zero;             //  an output that is all zero bytes when the kernel starts
 } gpb_parameter_t;
@@ -104,14 +126,54 @@ const char *gpb_kernel_require (const gpb_kernel_t *self, size_t index);    //  
 const char *gpb_kernel_source_kind (const gpb_kernel_t *self, size_t index);
 
 //  What to compile for a backend ("opencl", "cuda"): the package's own source or binary for it
-//  where there is one, else the portable source with the prelude in front. The members point into
-//  self. FAILED_PRECONDITION where it carries nothing for that backend.
+//  where there is one, else the portable source with the prelude in front, and, for a persistent
+//  kernel, with what a lane is in front and the loop behind. The members point into self.
+//  FAILED_PRECONDITION where it carries nothing for that backend.
 gpb_status_t gpb_kernel_code (const gpb_kernel_t *self, const char *backend, gpb_code_t *code,
                               gpb_error_t *error);
 
 const char *gpb_direction_name (gpb_direction_t direction);    //  "in", "out", "inout", "scalar"
 const char *gpb_type_name (gpb_type_t type);                   //  "i8"... "f64"
 size_t gpb_type_size (gpb_type_t type);                        //  bytes
+
+//  ---------------------------------------------------------------------------------------------------------
+//  A kernel that stays on its devices
+
+#define GPB_PERSISTENT_LANES_MAX 32
+#define GPB_PERSISTENT_SLOTS_MAX 65536
+#define GPB_PERSISTENT_SLOT_SIZE_MAX 65504               //  bytes
+#define GPB_PERSISTENT_STATE_MAX (64 * 1024 * 1024)      //  bytes of one lane
+#define GPB_PERSISTENT_MESSAGE_MAX (64 * 1024 * 1024)    //  bytes of one input, or output
+#define GPB_PERSISTENT_DISPATCH "gpb_dispatch"           //  entries of its code: serves a lane
+#define GPB_PERSISTENT_ONCE "gpb_once"                   //  handles one message
+
+typedef struct {
+    uint32_t lanes;
+    uint32_t slots;    //  of one lane; a power of two
+    uint32_t
+        slot_size;     //  bytes of an input, or an output, in its slot; a multiple of 128 less 32
+    uint32_t local;    //  work-items of a lane's work-group
+    uint64_t state_size;      //  bytes of one lane
+    uint64_t input_max;       //  bytes of the largest input
+    uint64_t output_max;      //  bytes that the largest input's output may have
+    uint64_t element_size;    //  bytes of an element of the input
+} gpb_persistent_t;
+
+//  What a persistent kernel's definition says; NULL: it is launched for each request. Borrowed.
+const gpb_persistent_t *gpb_kernel_persistent (const gpb_kernel_t *self);
+
+//  Where it may stay: "all", an index or a capability, one by one; NULL behind the last.
+const char *gpb_kernel_persistent_device (const gpb_kernel_t *self, size_t index);
+
+//  Whether it may stay on the device with this index.
+bool gpb_kernel_persistent_on (const gpb_kernel_t *self, unsigned index,
+                               const gpb_device_info_t *info);
+
+//  Sets lanes, slots, slot_size or devices (words, separated by '|') in the place of the package's.
+//  INVALID_ARGUMENT: no such setting, or out of its bounds, which are named. Before any thread uses
+//  the definition.
+gpb_status_t gpb_kernel_persistent_set (gpb_kernel_t *self, const char *name, const char *value,
+                                        gpb_error_t *error);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  A request held against the definition
@@ -151,13 +213,21 @@ typedef struct {
         sizes [GPB_KERNEL_PARAMETERS_MAX];    //  bytes of each parameter's memory; 0 for scalars
 } gpb_kernel_plan_t;
 
-//  Checks everything that the definition and the device allow: the number, kind and type of
+//  Checks everything that the definition (FAILED_PRECONDITION for a persistent one) and the device
+//  allow: the number, kind and type of
 //  arguments, exact sizes, what expressions come to, global size (OUT_OF_RANGE never:
 //  INVALID_ARGUMENT), work-group size and local memory against the device's limits, each named in
 //  the refusal with its value. device may be NULL: then its limits are not looked at.
 gpb_status_t gpb_kernel_plan (const gpb_kernel_t *self, const gpb_kernel_call_t *call,
                               const gpb_device_info_t *device, gpb_kernel_plan_t *plan,
                               gpb_error_t *error);
+
+//  Holds one message against the definition: exactly two values, a payload of whole elements within
+//  the bounds and an output (of any size that is enough, or 0). No element at all is a message too.
+//  *output_size_p: bytes that the handler may write. INVALID_ARGUMENT names what was wrong and what
+//  is right; FAILED_PRECONDITION where self is not persistent.
+gpb_status_t gpb_kernel_plan_message (const gpb_kernel_t *self, const gpb_kernel_call_t *call,
+                                      uint64_t *output_size_p, gpb_error_t *error);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  All packages of a node
@@ -168,6 +238,9 @@ typedef struct _gpb_kernels_t gpb_kernels_t;
 //  folder named first wins). A package that is refused is left out, and its reason kept as a
 //  notice; a folder that is not there likewise. NULL only when memory runs out.
 gpb_kernels_t *gpb_kernels_new (const char *path, gpb_error_t *error);
+
+//  The same for a configuration's path, where "" means the default one.
+gpb_kernels_t *gpb_kernels_open (const char *path, gpb_error_t *error);
 
 void gpb_kernels_destroy (gpb_kernels_t **self_p);
 

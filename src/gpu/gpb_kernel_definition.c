@@ -12,6 +12,7 @@
 #include "gpb_kernel_reader.h"
 #include "gpb_kernel_text.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const gpb_reader_key_t s_keys [] = {
@@ -31,6 +32,12 @@ static const gpb_reader_key_t s_keys [] = {
     { "debug", CONFIG_TYPE_BOOL },
     { "options", CONFIG_TYPE_STRING },
     { "arch", CONFIG_TYPE_STRING },
+    { "persistent", CONFIG_TYPE_BOOL },
+    { "lanes", GPB_READER_SEVERAL },
+    { "slots", GPB_READER_SEVERAL },
+    { "slot_size", GPB_READER_SEVERAL },
+    { "state", GPB_READER_SEVERAL },
+    { "devices", GPB_READER_SEVERAL },
     { NULL, 0 },
 };
 
@@ -239,7 +246,16 @@ s_read_compiler (gpb_reader_t *self, const config_setting_t *root)
         status = gpb_reader_refuse (self, config_setting_get_member (root, "arch"),
                                     "arch is [A-Za-z0-9_.+-]{1,%d}, and here it is \"%.128s\"",
                                     GPB_NAME_SIZE - 1, kernel->arch);
-    return status;
+    if (status != GPB_OK || !kernel->is_persistent || strstr (kernel->options, "-cl-std="))
+        return status;
+    //  The lanes' atomics are OpenCL 2.0's.
+    static const char standard [] = "-cl-std=CL2.0 ";
+    const size_t size = strlen (kernel->options) + sizeof standard;
+    kernel->opencl_options = gpb_alloc (size, 1);
+    if (!kernel->opencl_options)
+        return gpb_reader_out_of_memory (self);
+    snprintf (kernel->opencl_options, size, "%s%s", standard, kernel->options);
+    return GPB_OK;
 }
 
 gpb_status_t
@@ -255,14 +271,22 @@ gpb_kernel_read_definition (gpb_kernel_t *kernel, const char *text, const char *
     if (config_read_string (&config, text)) {
         typedef gpb_status_t (read_fn) (gpb_reader_t *, const config_setting_t *);
         //  In this order: counts refer to parameters and, where it is free, to the global size.
-        static read_fn *const steps [] = {
+        static read_fn *const launched [] = {
             s_read_names,      s_read_files,  gpb_reader_parameters, s_read_global,   s_read_local,
-            gpb_reader_counts, s_read_shared, s_read_require,        s_read_compiler,
+            gpb_reader_counts, s_read_shared, s_read_require,        s_read_compiler, NULL,
+        };
+        //  The largest message follows from a slot's size.
+        static read_fn *const persistent [] = {
+            s_read_names,       s_read_files,   gpb_reader_parameters, gpb_reader_lanes,
+            gpb_reader_message, s_read_require, s_read_compiler,       NULL,
         };
         const config_setting_t *root = config_root_setting (&config);
         status = gpb_reader_check_keys (&self, root, s_keys);
-        for (size_t step = 0; status == GPB_OK && step < sizeof steps / sizeof steps [0]; step++)
-            status = steps [step](&self, root);
+        if (status == GPB_OK)
+            status = gpb_reader_persistence (&self, root);
+        for (read_fn *const *step = kernel->is_persistent ? persistent : launched;
+             status == GPB_OK && *step; step++)
+            status = (*step) (&self, root);
     }
     else
         status = gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s:%d: %s", file,

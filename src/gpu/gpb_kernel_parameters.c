@@ -99,12 +99,12 @@ s_read_alignment (gpb_reader_t *self, const config_setting_t *group, gpb_paramet
                                             parameter->name)
                        : GPB_OK;
     int alignment = setting ? config_setting_get_int (setting) : (int) type_size;
-    if (alignment < (int) type_size || alignment > GPB_MEMORY_ALIGNMENT
-        || (alignment & (alignment - 1)) != 0)
+    const int most = self->kernel->is_persistent ? GPB_PERSISTENT_ALIGNMENT : GPB_MEMORY_ALIGNMENT;
+    if (alignment < (int) type_size || alignment > most || (alignment & (alignment - 1)) != 0)
         return gpb_reader_refuse (
             self, setting,
             "alignment of %s is a power of two from %u to %d bytes, and here it is %d",
-            gpb_type_name (parameter->type), type_size, GPB_MEMORY_ALIGNMENT, alignment);
+            gpb_type_name (parameter->type), type_size, most, alignment);
     parameter->alignment = (uint32_t) alignment;
     return GPB_OK;
 }
@@ -135,7 +135,8 @@ s_read_name (gpb_reader_t *self, const config_setting_t *group, size_t index)
             "the name of parameter %zu is a C identifier of 1 to %d characters, and "
             "here it is \"%.64s\"",
             index, GPB_READER_NAME_MAX, name);
-    if (gpb_expression_reserved (name) || strncmp (name, "global_size_", 12) == 0)
+    if (gpb_expression_reserved (name) || strncmp (name, "global_size_", 12) == 0
+        || (self->kernel->is_persistent && strcmp (name, "count") == 0))
         return gpb_reader_refuse (self, setting, "\"%s\" means something else in expressions",
                                   name);
     for (size_t other = 0; other < index; other++)
@@ -194,7 +195,8 @@ s_read_parameter (gpb_reader_t *self, const config_setting_t *group, size_t inde
     status = s_read_alignment (self, group, parameter);
     if (status == GPB_OK)
         status = s_read_zero (self, group, parameter);
-    return status == GPB_OK ? s_read_bounds (self, group, index) : status;
+    //  A message's bounds are no scalar's: gpb_reader_message reads them.
+    return status == GPB_OK && !kernel->is_persistent ? s_read_bounds (self, group, index) : status;
 }
 
 gpb_status_t

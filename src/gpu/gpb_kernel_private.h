@@ -1,7 +1,7 @@
 //  gpb_kernel_private - what a definition holds, for the files that read it and plan with it
 //
-//  gpb_kernel.c makes it, gpb_kernel_definition.c fills it from kernel.conf, gpb_plan.c holds
-//  requests against it.
+//  gpb_kernel.c makes it, gpb_kernel_definition.c fills it from kernel.conf, gpb_kernel_code.c says
+//  what of it is compiled, gpb_plan.c and gpb_kernel_persistent.c hold requests against it.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -16,6 +16,24 @@
 
 //  Variables of expressions: the parameters by their index, then the global size's dimensions.
 #define GPB_KERNEL_VARIABLES (GPB_KERNEL_PARAMETERS_MAX + GPB_DIMENSIONS)
+
+//  Bytes of a parameter's or an entry's name, with its NUL.
+#define GPB_KERNEL_NAME_SIZE 64
+
+//  Entries of `devices`: more than a node has devices, or a device capabilities.
+#define GPB_PERSISTENT_DEVICES_MAX 64
+
+//  What of a lane is not said: one at a time keeps a stream of messages in order; enough slots that
+//  a host that is elsewhere for some hundred microseconds keeps the lane busy; a slot of two cache
+//  lines, which takes 24 floats.
+#define GPB_PERSISTENT_LANES 1
+#define GPB_PERSISTENT_SLOTS 256
+#define GPB_PERSISTENT_SLOT_SIZE 96
+#define GPB_PERSISTENT_SLOTS_MIN 2
+#define GPB_PERSISTENT_SLOT_SIZE_MIN 32
+
+//  Bytes: a slot's input and output, and a large message's, start at a multiple of it.
+#define GPB_PERSISTENT_ALIGNMENT 32
 
 //  What a package may carry, in the order of gpb_kernel_source_kind.
 typedef enum {
@@ -64,8 +82,13 @@ struct _gpb_kernel_t {
     int optimize;
     bool debug;
     char *options;
+    char *opencl_options;    //  of a persistent kernel, for that backend; NULL: options
     char *arch;
     gpb_kernel_file_t files [GPB_FILES];
+    bool is_persistent;    //  the rest says something then
+    gpb_persistent_t persistent;
+    uint64_t maximum;    //  elements of the input; 0: what a slot has room for
+    char *stays [GPB_PERSISTENT_DEVICES_MAX + 1];    //  where it may stay; NULL behind the last
 };
 
 //  Fills self, which is all zeroes, from the text of kernel.conf; what it names is not read. file
@@ -80,7 +103,27 @@ bool gpb_kernel_id_valid (const char *id);
 const char *gpb_kernel_file_kind (gpb_file_t file);
 const char *gpb_kernel_file_ending (gpb_file_t file);
 
-//  kernels/gpb_prelude.h, made into a string by the build.
+//  Gives a file its data: as it is, or, for text, with what stands around it. What goes before it
+//  has been read from the definition.
+gpb_status_t gpb_kernel_set_file (gpb_kernel_t *self, gpb_file_t kind, const char *data,
+                                  size_t size, gpb_error_t *error);
+
+//  What follows from slot_size, the input's maximum and the output's count. INVALID_ARGUMENT where
+//  a message of that size, or its output, is beyond the bounds.
+gpb_status_t gpb_kernel_persistent_measure (gpb_kernel_t *self, gpb_error_t *error);
+
+//  A slot's size as it is used: rounded up to a multiple of 128 less 32.
+uint32_t gpb_persistent_slot_size (uint32_t size);
+
+//  "a payload" and so on, for refusals.
+const char *gpb_value_kind_words (gpb_value_kind_t kind);
+
+//  Whether text is what `devices` may name: "all", an index or a capability.
+bool gpb_kernel_device_word (const char *text);
+
+//  kernels/gpb_prelude.h, gpb_lane.h and gpb_dispatch.h, made into strings by the build.
 extern const char gpb_prelude_text [];
+extern const char gpb_lane_text [];
+extern const char gpb_dispatch_text [];
 
 #endif

@@ -156,6 +156,15 @@ s_resolve (void *context, const char *name, size_t *variable, gpb_error_t *error
 {
     const scope_t *scope = context;
     const gpb_kernel_t *kernel = scope->kernel;
+    if (kernel->is_persistent) {
+        *variable = 0;
+        return strcmp (name, "count") == 0
+                   ? GPB_OK
+                   : gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                                    "\"%.64s\" is not known here: of a persistent kernel, "
+                                    "expressions are of count, the elements of the input",
+                                    name);
+    }
     for (size_t index = 0; index < kernel->parameters_count; index++) {
         const gpb_parameter_t *parameter = &kernel->parameters [index];
         if (strcmp (parameter->name, name) != 0)

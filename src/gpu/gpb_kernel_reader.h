@@ -14,7 +14,7 @@
 #include <libconfig.h>
 
 //  Characters of a parameter's or an entry's name.
-#define GPB_READER_NAME_MAX 63
+#define GPB_READER_NAME_MAX (GPB_KERNEL_NAME_SIZE - 1)
 
 typedef struct {
     gpb_kernel_t *kernel;    //  what is filled
@@ -55,7 +55,8 @@ gpb_status_t gpb_reader_elements (gpb_reader_t *self, const config_setting_t *se
                                   unsigned max, unsigned *count_p);
 
 //  An expression of the parameters read so far, from a string, or from a number that stands for
-//  itself. sizes: it may refer to global_size_0 and so on.
+//  itself. sizes: it may refer to global_size_0 and so on. A persistent kernel's is of `count`
+//  alone, the variable 0.
 gpb_status_t gpb_reader_expression (gpb_reader_t *self, const config_setting_t *setting,
                                     const char *name, bool sizes, gpb_expression_t **expression_p);
 
@@ -63,5 +64,12 @@ gpb_status_t gpb_reader_expression (gpb_reader_t *self, const config_setting_t *
 //  the global size.
 gpb_status_t gpb_reader_parameters (gpb_reader_t *self, const config_setting_t *root);
 gpb_status_t gpb_reader_counts (gpb_reader_t *self, const config_setting_t *root);
+
+//  Whether it is persistent; refuses a key that is for the other kind of kernels.
+gpb_status_t gpb_reader_persistence (gpb_reader_t *self, const config_setting_t *root);
+
+//  Of a persistent kernel: what a message is, once the parameters are read, and what a lane is.
+gpb_status_t gpb_reader_message (gpb_reader_t *self, const config_setting_t *root);
+gpb_status_t gpb_reader_lanes (gpb_reader_t *self, const config_setting_t *root);
 
 #endif

@@ -205,6 +205,21 @@ gpb_kernels_new (const char *path, gpb_error_t *error)
     return self;
 }
 
+gpb_kernels_t *
+gpb_kernels_open (const char *path, gpb_error_t *error)
+{
+    if (path [0])
+        return gpb_kernels_new (path, error);
+    char *usual = gpb_kernels_default_path ();
+    gpb_kernels_t *self = NULL;
+    if (usual)
+        self = gpb_kernels_new (usual, error);
+    else
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the path of kernels");
+    gpb_free (usual);
+    return self;
+}
+
 void
 gpb_kernels_destroy (gpb_kernels_t **self_p)
 {

@@ -66,8 +66,8 @@ s_value (planner_t *self, const gpb_expression_t *expression, const char *what, 
 //  ---------------------------------------------------------------------------------------------------------
 //  Scalars
 
-static const char *
-s_kind_words (gpb_value_kind_t kind)
+const char *
+gpb_value_kind_words (gpb_value_kind_t kind)
 {
     switch (kind) {
     case GPB_VALUE_SCALAR: return "a scalar";
@@ -170,7 +170,7 @@ s_check_arguments (planner_t *self)
         if ((unsigned) kind > GPB_VALUE_BUFFER || !(takes [direction].kinds & 1u << kind))
             return s_refuse_argument (self, index, "is %s and takes %s, and %s was given",
                                       gpb_direction_name (direction), takes [direction].words,
-                                      s_kind_words (kind));
+                                      gpb_value_kind_words (kind));
         if (direction == GPB_SCALAR) {
             gpb_status_t status = s_check_scalar (self, index);
             if (status != GPB_OK)
@@ -355,8 +355,8 @@ s_plan_memory (planner_t *self, size_t index)
                                   "%s %" PRIu64 " bytes (%s = %" PRIu64
                                   " of %s), and %s of %" PRIu64 " was given",
                                   verb, size, parameter->count, count,
-                                  gpb_type_name (parameter->type), s_kind_words (value->kind),
-                                  value->size);
+                                  gpb_type_name (parameter->type),
+                                  gpb_value_kind_words (value->kind), value->size);
     //  A buffer was allocated already. A device that does not say what it allocates has 0.
     if (self->device && self->device->max_allocation && value->kind != GPB_VALUE_BUFFER
         && size > self->device->max_allocation)
@@ -372,6 +372,10 @@ gpb_kernel_plan (const gpb_kernel_t *kernel, const gpb_kernel_call_t *call,
                  const gpb_device_info_t *device, gpb_kernel_plan_t *plan, gpb_error_t *error)
 {
     memset (plan, 0, sizeof *plan);
+    if (kernel->is_persistent)
+        return gpb_error_set (error, GPB_FAILED_PRECONDITION,
+                              "kernel \"%s\": is persistent: it takes messages, and no launches",
+                              kernel->id);
     planner_t self = {
         .kernel = kernel, .call = call, .device = device, .plan = plan, .error = error
     };

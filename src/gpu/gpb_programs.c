@@ -58,19 +58,9 @@ gpb_programs_new (const gpb_shared_context_t *shared, const char *kernel_path,
         return NULL;
     }
     self->shared = shared;
-    char *default_path = kernel_path [0] ? NULL : gpb_kernels_default_path ();
-    char *default_directory = cache_directory [0] ? NULL : gpb_cache_default_directory ();
-    if (strcmp (cache_directory, "none") == 0)
-        cache_directory = "";
-    if (kernel_path [0] || default_path)
-        self->kernels = gpb_kernels_new (default_path ? default_path : kernel_path, error);
-    else
-        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for the path of kernels");
+    self->kernels = gpb_kernels_open (kernel_path, error);
     if (self->kernels)
-        self->cache = gpb_cache_new (default_directory ? default_directory : cache_directory,
-                                     cache_size, error);
-    gpb_free (default_path);
-    gpb_free (default_directory);
+        self->cache = gpb_cache_open (cache_directory, cache_size, error);
     if (!self->cache)
         gpb_programs_destroy (&self);
     return self;
@@ -187,6 +177,11 @@ gpb_programs_lookup (gpb_programs_t *self, const char *id, gpb_error_t *error)
         gpb_kernels_refuse (id, error);
         return NULL;
     }
+    if (gpb_kernel_persistent (kernel)) {
+        gpb_error_set (error, GPB_FAILED_PRECONDITION,
+                       "%s is persistent: its device's kernel host runs it", id);
+        return NULL;
+    }
     const char *lacks = gpb_kernel_lacks (kernel, &self->shared->info);
     if (lacks) {
         gpb_error_set (error, GPB_FAILED_PRECONDITION,
@@ -215,6 +210,9 @@ s_register (gpb_programs_t *self, gpb_kernel_t **kernel_p, bool replace, bool ch
 {
     const gpb_kernel_t *kernel = *kernel_p;
     const char *id = gpb_kernel_id (kernel);
+    if (gpb_kernel_persistent (kernel))
+        return gpb_error_set (error, GPB_FAILED_PRECONDITION,
+                              "%s is persistent: its device's kernel host takes it", id);
     if (gpb_kernels_lookup (self->kernels, id) && !replace)
         return gpb_error_set (error, GPB_ALREADY_EXISTS,
                               "there is a kernel %s: say replace to put this one in its place", id);

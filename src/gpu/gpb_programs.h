@@ -44,12 +44,13 @@ void gpb_programs_destroy (gpb_programs_t **self_p);
 
 //  Borrowed for the life of self, also when its kernel is replaced. NOT_FOUND for an unknown id;
 //  FAILED_PRECONDITION, with the compiler's words, for a package that does not compile for this
-//  device.
+//  device, and for a persistent kernel, which the device's kernel host runs.
 const gpb_program_t *gpb_programs_lookup (gpb_programs_t *self, const char *id, gpb_error_t *error);
 
 //  A definition and a source that came over the wire: checked, compiled (on a device that has what
 //  it requires), and, unless check_only, taken in. ALREADY_EXISTS unless replace; INVALID_ARGUMENT
-//  for what is no definition or does not compile.
+//  for what is no definition or does not compile; FAILED_PRECONDITION for a persistent kernel,
+//  which the kernel host takes.
 gpb_status_t gpb_programs_register (gpb_programs_t *self, const char *definition,
                                     const char *source, bool replace, bool check_only,
                                     gpb_error_t *error);

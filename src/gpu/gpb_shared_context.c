@@ -33,7 +33,28 @@ s_close (s_shared_t *self)
         close (self->shared.device_fd);
     if (self->shared.pool_fd >= 0)
         close (self->shared.pool_fd);
+    if (self->shared.host_fd >= 0)
+        close (self->shared.host_fd);
     gpb_free (self);
+}
+
+static bool
+s_has (const gpb_device_info_t *info, const char *capability)
+{
+    for (uint32_t index = 0; index < info->capabilities_count; index++)
+        if (strcmp (info->capabilities [index], capability) == 0)
+            return true;
+    return false;
+}
+
+static unsigned
+s_lanes (const gpb_device_info_t *info, unsigned most)
+{
+    if (!s_has (info, "svm_atomics") && !s_has (info, "host_mapped"))
+        return 0;
+    unsigned lanes =
+        strcmp (info->type, "cpu") == 0 ? info->compute_units - 1 : (info->compute_units + 3) / 4;
+    return lanes < most ? lanes : most;
 }
 
 gpb_shared_context_t *
@@ -48,10 +69,11 @@ gpb_shared_context_open (const char *backends, unsigned index, unsigned streams,
     gpb_shared_context_t *shared = &self->shared;
     atomic_init (&self->references, 1);
     shared->index = index;
-    shared->streams = streams < STREAMS_MAX ? streams : STREAMS_MAX - 1;
+    shared->streams = streams < STREAMS_MAX - 2 ? streams : STREAMS_MAX - 2;
     shared->device_fd = eventfd (0, EFD_NONBLOCK | EFD_CLOEXEC);
     shared->pool_fd = eventfd (0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (shared->device_fd < 0 || shared->pool_fd < 0) {
+    shared->host_fd = eventfd (0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (shared->device_fd < 0 || shared->pool_fd < 0 || shared->host_fd < 0) {
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no eventfd for device %u: %s", index,
                        strerror (errno));
         s_close (self);
@@ -72,7 +94,13 @@ gpb_shared_context_open (const char *backends, unsigned index, unsigned streams,
     for (unsigned stream = 0; stream < shared->streams; stream++)
         fds [stream] = shared->device_fd;
     fds [shared->streams] = shared->pool_fd;
-    gpb_open_t open = { .streams = shared->streams + 1, .notify_fds = fds, .profiling = profiling };
+    unsigned most = STREAMS_MAX - 2 - shared->streams;
+    shared->lanes = s_lanes (info, most < GPB_SHARED_LANES_MAX ? most : GPB_SHARED_LANES_MAX);
+    gpb_open_t open = { .streams = shared->streams + 2 + shared->lanes,
+                        .notify_fds = fds,
+                        .profiling = profiling };
+    for (unsigned stream = gpb_shared_context_host_stream (shared); stream < open.streams; stream++)
+        fds [stream] = shared->host_fd;
     if (gpb_backends_open (self->backends, index, &open, &shared->operations, &shared->context,
                            error)
         != GPB_OK)

@@ -46,7 +46,9 @@ main (int argc, char **argv)
     case GPB_COMMAND_STATS: return gpb_tool_stats (&arguments);
     case GPB_COMMAND_TOP: return gpb_tool_top (&arguments);
     case GPB_COMMAND_PING: return gpb_tool_ping (&arguments);
-    case GPB_COMMAND_RUN: return gpb_tool_run (&arguments);
+    case GPB_COMMAND_RUN:
+        return arguments.stream ? gpb_tool_stream (&arguments) : gpb_tool_run (&arguments);
+    case GPB_COMMAND_BENCH: return gpb_tool_bench (&arguments);
     case GPB_COMMAND_RESERVE: return gpb_tool_reserve (&arguments);
     default: return GPB_EXIT_USAGE;
     }

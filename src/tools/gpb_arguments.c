@@ -34,6 +34,7 @@ static const s_command_t s_commands [] = {
     { "top", GPB_COMMAND_TOP, SUBJECT_NONE, NULL, false },
     { "ping", GPB_COMMAND_PING, SUBJECT_NONE, NULL, false },
     { "run", GPB_COMMAND_RUN, SUBJECT_MUST, "KERNEL", true },
+    { "bench", GPB_COMMAND_BENCH, SUBJECT_MUST, "KERNEL", true },
     { "reserve", GPB_COMMAND_RESERVE, SUBJECT_NONE, NULL, false },
     { "compile", GPB_COMMAND_COMPILE, SUBJECT_MUST, "KERNEL_DIR", false },
     { "keygen", GPB_COMMAND_KEYGEN, SUBJECT_MUST, "FILE", false },
@@ -42,14 +43,27 @@ static const s_command_t s_commands [] = {
 //  Of `gpb ping`, where nothing is said.
 #define PINGS 10
 
+//  Messages of a stream, or calls of a bench, in flight, where nothing is said: enough to keep a
+//  device at work over a network, few enough to stay far below what a node queues. On schedule they
+//  are to bound nothing but memory.
+#define IN_FLIGHT 64
+#define IN_FLIGHT_SCHEDULED 16384
+#define IN_FLIGHT_MAX 32768    //  half of what a client takes
+
+#define SECONDS 10                //  of a bench, where nothing is said
+#define RATE_MAX 10000000         //  beyond what one client can send
+#define STREAM_MAX 67108864       //  elements: bytes of the largest message
+#define PAYLOAD_MAX 1073741824    //  bytes
+
 enum { COMMANDS = sizeof s_commands / sizeof s_commands [0] };
 
 #define FOR(command) (1u << GPB_COMMAND_##command)
+#define FOR_CALL (FOR (RUN) | FOR (BENCH))
 #define FOR_NODE                                                                                   \
-    (FOR (DEVICES) | FOR (KERNELS) | FOR (STATS) | FOR (TOP) | FOR (PING) | FOR (RUN)              \
+    (FOR (DEVICES) | FOR (KERNELS) | FOR (STATS) | FOR (TOP) | FOR (PING) | FOR_CALL               \
      | FOR (RESERVE))
 #define FOR_ALL (FOR_NODE | FOR (COMPILE) | FOR (KEYGEN))
-#define FOR_PLACED (FOR (RUN) | FOR (RESERVE))
+#define FOR_PLACED (FOR_CALL | FOR (RESERVE))
 
 typedef enum {
     OPTION_HELP = 256,    //  behind all characters, for getopt
@@ -73,7 +87,14 @@ typedef enum {
     OPTION_RESERVATION,
     OPTION_FOR,
     OPTION_INTERVAL,
-    OPTION_BACKENDS
+    OPTION_BACKENDS,
+    OPTION_STREAM,
+    OPTION_IN_FLIGHT,
+    OPTION_ON_DEMAND,
+    OPTION_LANE,
+    OPTION_RATE,
+    OPTION_SECONDS,
+    OPTION_PAYLOAD
 } s_option_t;
 
 static const struct {
@@ -89,19 +110,26 @@ static const struct {
     { { "json", no_argument, NULL, OPTION_JSON }, FOR_NODE | FOR (COMPILE) },
     { { "timeout", required_argument, NULL, OPTION_TIMEOUT }, FOR_NODE },
     { { "count", required_argument, NULL, OPTION_COUNT }, FOR (PING) | FOR (TOP) },
-    { { "global", required_argument, NULL, OPTION_GLOBAL }, FOR (RUN) },
-    { { "local", required_argument, NULL, OPTION_LOCAL }, FOR (RUN) },
-    { { "shared", required_argument, NULL, OPTION_SHARED }, FOR (RUN) },
+    { { "global", required_argument, NULL, OPTION_GLOBAL }, FOR_CALL },
+    { { "local", required_argument, NULL, OPTION_LOCAL }, FOR_CALL },
+    { { "shared", required_argument, NULL, OPTION_SHARED }, FOR_CALL },
     { { "device", required_argument, NULL, OPTION_DEVICE }, FOR_PLACED },
     { { "require", required_argument, NULL, OPTION_REQUIRE }, FOR_PLACED },
     { { "memory", required_argument, NULL, OPTION_MEMORY }, FOR_PLACED },
     { { "repeat", required_argument, NULL, OPTION_REPEAT }, FOR (RUN) },
-    { { "priority", required_argument, NULL, OPTION_PRIORITY }, FOR (RUN) },
-    { { "idempotent", no_argument, NULL, OPTION_IDEMPOTENT }, FOR (RUN) },
-    { { "reservation", required_argument, NULL, OPTION_RESERVATION }, FOR (RUN) },
+    { { "priority", required_argument, NULL, OPTION_PRIORITY }, FOR_CALL },
+    { { "idempotent", no_argument, NULL, OPTION_IDEMPOTENT }, FOR_CALL },
+    { { "reservation", required_argument, NULL, OPTION_RESERVATION }, FOR_CALL },
     { { "for", required_argument, NULL, OPTION_FOR }, FOR (RESERVE) },
     { { "interval", required_argument, NULL, OPTION_INTERVAL }, FOR (TOP) },
     { { "backends", required_argument, NULL, OPTION_BACKENDS }, FOR (COMPILE) },
+    { { "stream", required_argument, NULL, OPTION_STREAM }, FOR (RUN) },
+    { { "in-flight", required_argument, NULL, OPTION_IN_FLIGHT }, FOR_CALL },
+    { { "on-demand", no_argument, NULL, OPTION_ON_DEMAND }, FOR_CALL },
+    { { "lane", required_argument, NULL, OPTION_LANE }, FOR_CALL },
+    { { "rate", required_argument, NULL, OPTION_RATE }, FOR (BENCH) },
+    { { "seconds", required_argument, NULL, OPTION_SECONDS }, FOR (BENCH) },
+    { { "payload", required_argument, NULL, OPTION_PAYLOAD }, FOR (BENCH) },
 };
 
 enum { OPTIONS = sizeof s_options / sizeof s_options [0] };
@@ -133,6 +161,16 @@ gpb_arguments_help (void)
            "    --priority N         from -3 to 3 (0): the higher one leaves the queue first\n"
            "    --idempotent         it may run again where its device or the node was lost\n"
            "    --reservation HANDLE on its device, and drawn from it\n"
+           "    --stream N           a persistent kernel: cuts the input into messages of N "
+           "elements,\n"
+           "                         and writes the answers in order: --in-flight N (64)\n"
+           "    --on-demand          a persistent kernel: by a launch of its own\n"
+           "    --lane KEY           a persistent kernel: messages of one key keep their order\n"
+           "  bench KERNEL ARG...    runs it again and again, with percentiles; as run, and:\n"
+           "    --rate N             on schedule, N a second, and counts from the scheduled time;\n"
+           "                         else with --in-flight N (64) at any time\n"
+           "    --seconds N          for so long (10)\n"
+           "    --payload BYTES      instead of arguments: so many zero bytes for each input\n"
            "  reserve --memory BYTES sets memory aside, and holds it until it is ended:\n"
            "                         --device N, --require CAP,..., --for MS\n"
            "  compile KERNEL_DIR     compiles a kernel package here, without a node:\n"
@@ -296,6 +334,25 @@ s_parse_value (gpb_arguments_t *self, int option, char *value, gpb_error_t *erro
     case OPTION_MEMORY:
         status = gpb_arguments_number (value, 0, UINT64_MAX, &self->memory, error);
         break;
+    case OPTION_STREAM:
+        status = gpb_arguments_number (value, 1, STREAM_MAX, &self->stream, error);
+        break;
+    case OPTION_IN_FLIGHT:
+        status = gpb_arguments_number (value, 1, IN_FLIGHT_MAX, &self->in_flight, error);
+        break;
+    case OPTION_ON_DEMAND: self->on_demand = true; break;
+    case OPTION_LANE:
+        self->has_lane = true;
+        status = gpb_arguments_number (value, 0, UINT64_MAX, &self->lane, error);
+        break;
+    case OPTION_RATE: status = gpb_arguments_number (value, 1, RATE_MAX, &self->rate, error); break;
+    case OPTION_SECONDS:
+        status = gpb_arguments_number (value, 1, 86400, &self->seconds, error);
+        break;
+    case OPTION_PAYLOAD:
+        self->has_payload = true;
+        status = gpb_arguments_number (value, 0, PAYLOAD_MAX, &self->payload, error);
+        break;
     default: break;
     }
     return status;
@@ -350,12 +407,52 @@ s_find_command (const char *name)
     return NULL;
 }
 
+//  Options that exclude one another, or that want one another.
+static gpb_status_t
+s_check_run (const gpb_arguments_t *self, gpb_error_t *error)
+{
+    if (self->in_flight && !self->stream)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "--in-flight is of a stream: --stream N says how many elements a "
+                              "message has");
+    if (self->stream && self->repeat > 1)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "--repeat is of single calls: a --stream sends each message once");
+    if (self->stream && (self->global_dimensions || self->local_dimensions || self->has_shared))
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "--stream is for persistent kernels: they have their work-items and "
+                              "local memory, and take no --global, --local or --shared");
+    return GPB_OK;
+}
+
+static gpb_status_t
+s_check_bench (const gpb_arguments_t *self, gpb_error_t *error)
+{
+    if (self->has_payload && self->operands_count)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "--payload stands for the arguments: give it, or \"%.100s\" and the "
+                              "others",
+                              self->operands [0]);
+    return GPB_OK;
+}
+
+//  What is not said, as far as it depends on the command.
+static void
+s_set_defaults (gpb_arguments_t *self)
+{
+    if (self->command == GPB_COMMAND_PING && self->count == 0)
+        self->count = PINGS;
+    if (self->in_flight == 0)
+        self->in_flight = self->rate ? IN_FLIGHT_SCHEDULED : IN_FLIGHT;
+}
+
 gpb_status_t
 gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *error)
 {
     memset (self, 0, sizeof *self);
     self->interval_ms = 1000;
     self->repeat = 1;
+    self->seconds = SECONDS;
     self->backends = "cuda opencl";
     unsigned seen = 0;
     gpb_status_t status = s_parse_options (self, argc, argv, &seen, error);
@@ -365,13 +462,13 @@ gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *
     if (optind == argc)
         return gpb_error_set (
             error, GPB_INVALID_ARGUMENT,
-            "a command is missing: devices, kernels, stats, top, ping, run, reserve, compile or "
-            "keygen");
+            "a command is missing: devices, kernels, stats, top, ping, run, bench, reserve, "
+            "compile or keygen");
     const s_command_t *command = s_find_command (argv [optind]);
     if (!command)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                               "there is no command \"%.100s\"; there are devices, kernels, stats, "
-                              "top, ping, run, reserve, compile and keygen",
+                              "top, ping, run, bench, reserve, compile and keygen",
                               argv [optind]);
     self->command = command->command;
     for (int index = 0; index < OPTIONS; index++)
@@ -379,8 +476,6 @@ gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *
             return gpb_error_set (error, GPB_INVALID_ARGUMENT, "gpb %s takes no --%s",
                                   command->name, s_options [index].option.name);
 
-    if (self->command == GPB_COMMAND_PING && self->count == 0)
-        self->count = PINGS;
     if (self->command == GPB_COMMAND_RESERVE && self->memory == 0)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
                               "gpb reserve wants --memory BYTES, at least 1");
@@ -397,5 +492,9 @@ gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *
     else if (at < argc)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "gpb %s takes no \"%.100s\"",
                               command->name, argv [at]);
-    return GPB_OK;
+    status = self->command == GPB_COMMAND_RUN     ? s_check_run (self, error)
+             : self->command == GPB_COMMAND_BENCH ? s_check_bench (self, error)
+                                                  : GPB_OK;
+    s_set_defaults (self);
+    return status;
 }

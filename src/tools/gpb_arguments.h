@@ -18,6 +18,7 @@ typedef enum {
     GPB_COMMAND_TOP,
     GPB_COMMAND_PING,
     GPB_COMMAND_RUN,
+    GPB_COMMAND_BENCH,
     GPB_COMMAND_RESERVE,
     GPB_COMMAND_COMPILE,
     GPB_COMMAND_KEYGEN
@@ -36,13 +37,19 @@ typedef struct {
     uint64_t interval_ms;    //  between two frames
     uint64_t repeat;         //  of a run
     const char *backends;    //  to compile for
+    uint64_t stream;         //  elements of a message; 0: the run is one call
+    uint64_t in_flight;      //  of a stream or a bench: at the most
+    uint64_t rate;           //  of a bench, calls a second; 0: a closed loop
+    uint64_t seconds;        //  of a bench
+    bool has_payload;        //  a bench makes its operands up:
+    uint64_t payload;        //  so many bytes each
 
     //  What stands behind the command: the kernel's id, or a package; then a run's operands.
     const char *subject;    //  NULL: none
     char **operands;
     size_t operands_count;
 
-    //  Of a run or a reservation; 0 dimensions: the package's default.
+    //  Of a run, a bench or a reservation; 0 dimensions: the package's default.
     unsigned global_dimensions, local_dimensions;
     uint64_t global [GPB_DIMENSIONS], local [GPB_DIMENSIONS];
     bool has_shared, has_device;
@@ -50,6 +57,8 @@ typedef struct {
     uint32_t device;
     int priority;
     bool idempotent;
+    bool on_demand, has_lane;
+    uint64_t lane;           //  the key
     uint64_t reservation;    //  0: none
     uint32_t for_ms;         //  0: until it is ended
     size_t require_count;

@@ -95,6 +95,24 @@ gpb_file_read (const char *path, gpb_error_t *error)
     return self;
 }
 
+gpb_file_t *
+gpb_file_zero (size_t size, gpb_error_t *error)
+{
+    gpb_file_t *self = gpb_alloc (1, sizeof *self);
+    if (!self) {
+        gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a payload");
+        return NULL;
+    }
+    atomic_init (&self->shares, 1);
+    if (s_grow (self, size ? size : 1, "the payload", error) != GPB_OK)
+        gpb_file_destroy (&self);
+    else {
+        memset (self->data, 0, size);
+        self->size = size;
+    }
+    return self;
+}
+
 void
 gpb_file_destroy (gpb_file_t **self_p)
 {

@@ -16,6 +16,9 @@ typedef struct _gpb_file_t gpb_file_t;
 //  A file's bytes; path "-" is standard input. NULL with the reason.
 gpb_file_t *gpb_file_read (const char *path, gpb_error_t *error);
 
+//  size bytes, all zero, in no file. NULL with the reason.
+gpb_file_t *gpb_file_zero (size_t size, gpb_error_t *error);
+
 //  The caller's own share of it.
 void gpb_file_destroy (gpb_file_t **self_p);
 

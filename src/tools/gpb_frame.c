@@ -1,8 +1,8 @@
 //  gpb_frame - what `gpb top` shows at one moment, from two answers of the node
 //
-//  The node first, then its queue, its devices, their memory. Laid out for 80 columns, where a
-//  device's name is short and its 95th percentile is left out; what a wider terminal has left,
-//  these two get.
+//  The node first, then its queue, its devices, their memory, its persistent kernels. Laid out for
+//  80 columns, where a device's name is short and its 95th percentile is left out; what a wider
+//  terminal has left, these two get.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -12,11 +12,13 @@
 #include "gpb_tool.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #define COLUMNS_LEAST 80
-#define P95_COLUMNS 9    //  of the 95th percentile
-#define NAME_LEAST 10    //  characters of a device's name, in 80 columns
-#define NAME_MOST 40     //  and where there is any room
+#define P95_COLUMNS 9     //  of the 95th percentile
+#define NAME_LEAST 10     //  characters of a device's name, in 80 columns
+#define KERNEL_LEAST 9    //  characters of a persistent kernel's id, in 80 columns
+#define NAME_MOST 40      //  and where there is any room
 
 static const Gpb__V1__Load s_no_load = GPB__V1__LOAD__INIT;
 
@@ -35,6 +37,18 @@ gpb_frame_load_before (const gpb_frame_t *self, uint32_t device)
     for (size_t index = 0; self->before && index < self->before->n_devices; index++)
         if (self->before->devices [index]->index == device)
             return self->before->devices [index]->load;
+    return NULL;
+}
+
+const Gpb__V1__Residency *
+gpb_frame_residency_before (const gpb_frame_t *self, const Gpb__V1__Residency *now)
+{
+    for (size_t index = 0; self->before && index < self->before->n_residencies; index++) {
+        const Gpb__V1__Residency *before = self->before->residencies [index];
+        if (before->device == now->device && before->version == now->version
+            && strcmp (before->kernel, now->kernel) == 0)
+            return before;
+    }
     return NULL;
 }
 
@@ -195,6 +209,39 @@ s_print_memory (const gpb_frame_t *self, FILE *out, gpb_error_t *error)
     return s_print (&table, out, error);
 }
 
+static gpb_status_t
+s_print_residencies (const gpb_frame_t *self, FILE *out, gpb_error_t *error)
+{
+    int spare = self->columns ? self->columns - COLUMNS_LEAST : NAME_MOST;
+    int room = KERNEL_LEAST + (spare > 0 ? spare : 0);
+    gpb_table_t *table =
+        gpb_table_new ("STAYING >DEV STATE >LANES >WAIT >IN-LANE >PER-S >FAIL-S >P50 >P99");
+    for (size_t index = 0; table && index < self->now->n_residencies; index++) {
+        const Gpb__V1__Residency *now = self->now->residencies [index];
+        const Gpb__V1__Residency *before = gpb_frame_residency_before (self, now);
+        double answered = -1, failed = -1;
+        char figure [GPB_FIGURE_SIZE];
+        uint64_t in_lanes = 0;
+        for (size_t lane = 0; lane < now->n_lanes; lane++)
+            in_lanes += now->lanes [lane]->waiting;
+        if (before) {
+            answered = gpb_frame_rate (self, now->answered, before->answered);
+            failed = gpb_frame_rate (self, now->failed, before->failed);
+        }
+        gpb_table_add (table, "%.*s", s_clip (now->kernel, room), now->kernel);
+        gpb_table_add (table, "%" PRIu32, now->device);
+        gpb_table_add (table, "%s", gpb_tool_residency_name (now->state));
+        gpb_table_add (table, "%zu", now->n_lanes);
+        gpb_table_add (table, "%" PRIu64, now->waiting);
+        gpb_table_add (table, "%" PRIu64, in_lanes);
+        gpb_table_add (table, "%s", s_rate (answered, figure));
+        gpb_table_add (table, "%s", s_rate (failed, figure));
+        s_add_time (table, now->latency, now->latency ? now->latency->p50_ns : 0);
+        s_add_time (table, now->latency, now->latency ? now->latency->p99_ns : 0);
+    }
+    return s_print (&table, out, error);
+}
+
 gpb_status_t
 gpb_frame_print (const gpb_frame_t *self, FILE *out, gpb_error_t *error)
 {
@@ -208,6 +255,10 @@ gpb_frame_print (const gpb_frame_t *self, FILE *out, gpb_error_t *error)
     if (status == GPB_OK && self->now->n_pools) {
         fputc ('\n', out);
         status = s_print_memory (self, out, error);
+    }
+    if (status == GPB_OK && self->now->n_residencies) {
+        fputc ('\n', out);
+        status = s_print_residencies (self, out, error);
     }
     return status;
 }

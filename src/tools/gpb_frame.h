@@ -30,6 +30,11 @@ double gpb_frame_rate (const gpb_frame_t *self, uint64_t now, uint64_t before);
 //  What the device with this index had done in the answer before; NULL where it was not there.
 const Gpb__V1__Load *gpb_frame_load_before (const gpb_frame_t *self, uint32_t device);
 
+//  What this persistent kernel had done there in the answer before; NULL where it was not there, or
+//  another version of it.
+const Gpb__V1__Residency *gpb_frame_residency_before (const gpb_frame_t *self,
+                                                      const Gpb__V1__Residency *now);
+
 //  Writes the frame's lines. RESOURCE_EXHAUSTED when memory runs out.
 gpb_status_t gpb_frame_print (const gpb_frame_t *self, FILE *out, gpb_error_t *error);
 

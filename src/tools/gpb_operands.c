@@ -204,3 +204,16 @@ gpb_operands_check (const gpb_operand_t *operands, size_t count, const Gpb__V1__
                               operands [kernel->n_parameters].text);
     return GPB_OK;
 }
+
+size_t
+gpb_operand_type_size (const char *type)
+{
+    static const struct {
+        const char *bits;
+        size_t size;
+    } sizes [] = { { "8", 1 }, { "16", 2 }, { "32", 4 }, { "64", 8 } };
+    for (size_t index = 0; strchr ("iuf", type [0]) && type [0] && index < 4; index++)
+        if (strcmp (type + 1, sizes [index].bits) == 0)
+            return sizes [index].size;
+    return 0;
+}

@@ -46,4 +46,7 @@ gpb_status_t gpb_operand_parse (gpb_operand_t *self, char *text, gpb_error_t *er
 gpb_status_t gpb_operands_check (const gpb_operand_t *operands, size_t count,
                                  const Gpb__V1__Kernel *kernel, gpb_error_t *error);
 
+//  Bytes of an element of a wire's type, "i8" to "f64"; 0 for what is none.
+size_t gpb_operand_type_size (const char *type);
+
 #endif

@@ -239,6 +239,23 @@ gpb_tool_print_histogram (const gpb_histogram_t *histogram, FILE *out)
     return status == GPB_OK ? GPB_EXIT_OK : gpb_tool_fail (&error);
 }
 
+void
+gpb_tool_add_percentiles (gpb_table_t *table, const char *name, const gpb_histogram_t *histogram,
+                          const double *percents, size_t percents_count)
+{
+    char figure [GPB_FIGURE_SIZE];
+    if (!table)
+        return;
+    gpb_table_add (table, "%s", name);
+    gpb_table_add (table, "%" PRIu64, histogram->count);
+    for (size_t index = 0; index <= percents_count; index++) {
+        uint64_t time_ns = index == percents_count
+                               ? histogram->max_ns
+                               : gpb_histogram_percentile (histogram, percents [index]);
+        gpb_table_add (table, "%s", histogram->count ? gpb_table_time (time_ns, figure) : "-");
+    }
+}
+
 const char *
 gpb_tool_state_name (Gpb__V1__DeviceState state)
 {
@@ -248,6 +265,21 @@ gpb_tool_state_name (Gpb__V1__DeviceState state)
     case GPB__V1__DEVICE_STATE__LOST: return "lost";
     case GPB__V1__DEVICE_STATE__STOPPING: return "stopping";
     case GPB__V1__DEVICE_STATE__RESTARTING: return "restarting";
+    default: return "unknown";
+    }
+}
+
+const char *
+gpb_tool_residency_name (Gpb__V1__ResidencyState state)
+{
+    switch (state) {
+    case GPB__V1__RESIDENCY_STATE__UNLOADED: return "unloaded";
+    case GPB__V1__RESIDENCY_STATE__RESIDENT: return "resident";
+    case GPB__V1__RESIDENCY_STATE__PARKED: return "parked";
+    case GPB__V1__RESIDENCY_STATE__QUARANTINED: return "quarantined";
+    case GPB__V1__RESIDENCY_STATE__ON_DEMAND_ONLY: return "on demand";
+    case GPB__V1__RESIDENCY_STATE__FAILED: return "failed";
+    case GPB__V1__RESIDENCY_STATE__STOPPED: return "stopped";
     default: return "unknown";
     }
 }

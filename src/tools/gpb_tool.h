@@ -27,6 +27,8 @@ int gpb_tool_stats (const gpb_arguments_t *arguments);
 int gpb_tool_top (const gpb_arguments_t *arguments);
 int gpb_tool_ping (const gpb_arguments_t *arguments);
 int gpb_tool_run (const gpb_arguments_t *arguments);
+int gpb_tool_stream (const gpb_arguments_t *arguments);    //  `gpb run --stream`
+int gpb_tool_bench (const gpb_arguments_t *arguments);
 int gpb_tool_reserve (const gpb_arguments_t *arguments);
 int gpb_tool_compile (const gpb_arguments_t *arguments);
 int gpb_tool_keygen (const gpb_arguments_t *arguments);
@@ -86,13 +88,28 @@ int gpb_json_print_line (json_t *object);
 //  Prints and frees a table, which may be NULL, on standard output. Returns the exit status.
 int gpb_tool_print_table (gpb_table_t *table);
 
+//  Persistent kernels on their devices, a row each, and behind the table why one is not what it
+//  should be; and their lanes, a row each. Return the exit status.
+int gpb_tool_print_residencies (Gpb__V1__Residency *const *residencies, size_t count);
+int gpb_tool_print_lanes (Gpb__V1__Residency *const *residencies, size_t count);
+
 //  Prints "count, min, p50, p95, p99, max" of a histogram as a table.
 int gpb_tool_print_histogram (const gpb_histogram_t *histogram, FILE *out);
+
+//  The row of a table whose columns are a name, COUNT, a column for each of the percents (50 is the
+//  median), and MAX; "-" for the times of an empty histogram. table may be NULL.
+void gpb_tool_add_percentiles (gpb_table_t *table, const char *name,
+                               const gpb_histogram_t *histogram, const double *percents,
+                               size_t percents_count);
 
 //  Whether standard output took everything; else the reason is printed. Returns the exit status.
 int gpb_tool_flush (void);
 
 //  "ready", "starting", "lost", "stopping", "restarting".
 const char *gpb_tool_state_name (Gpb__V1__DeviceState state);
+
+//  "unloaded", "resident", "parked", "quarantined", "on demand", "failed", "stopped": a persistent
+//  kernel on a device, or a lane of it.
+const char *gpb_tool_residency_name (Gpb__V1__ResidencyState state);
 
 #endif

@@ -212,6 +212,66 @@ s_parameters (const Gpb__V1__Kernel *kernel)
 }
 
 static json_t *
+s_lanes (const Gpb__V1__Residency *residency)
+{
+    json_t *array = json_array ();
+    bool good = true;
+    for (size_t index = 0; index < residency->n_lanes && good; index++) {
+        const Gpb__V1__Lane *lane = residency->lanes [index];
+        json_t *object = json_object ();
+        object = s_if (object, s_put_text (object, "state", gpb_tool_residency_name (lane->state))
+                                   && s_put_number (object, "answered", lane->answered)
+                                   && s_put_number (object, "waiting", lane->waiting));
+        good = json_array_append_new (array, object) == 0;
+    }
+    return s_if (array, good);
+}
+
+static json_t *
+s_residencies (Gpb__V1__Residency **residencies, size_t count)
+{
+    json_t *array = json_array ();
+    bool good = true;
+    for (size_t index = 0; index < count && good; index++) {
+        const Gpb__V1__Residency *is = residencies [index];
+        json_t *object = json_object ();
+        object =
+            s_if (object, s_put_text (object, "kernel", is->kernel)
+                              && s_put_number (object, "device", is->device)
+                              && s_put_text (object, "state", gpb_tool_residency_name (is->state))
+                              && s_put_text (object, "reason", is->reason)
+                              && s_put (object, "lanes", s_lanes (is))
+                              && s_put_number (object, "waiting", is->waiting)
+                              && s_put_number (object, "answered", is->answered)
+                              && s_put_number (object, "failed", is->failed)
+                              && s_put_number (object, "on_demand", is->on_demand)
+                              && s_put_number (object, "launches", is->launches)
+                              && s_put_number (object, "version", is->version)
+                              && s_put (object, "latency_ns", gpb_json_latency (is->latency)));
+        good = json_array_append_new (array, object) == 0;
+    }
+    return s_if (array, good);
+}
+
+//  null for a kernel that is launched for every request.
+static json_t *
+s_persistent (const Gpb__V1__Persistent *persistent)
+{
+    if (!persistent)
+        return json_null ();
+    json_t *object = json_object ();
+    return s_if (object,
+                 s_put_number (object, "lanes", persistent->lanes)
+                     && s_put_number (object, "slots", persistent->slots)
+                     && s_put_number (object, "slot_size", persistent->slot_size)
+                     && s_put_number (object, "state_size", persistent->state_size)
+                     && s_put (object, "devices",
+                               s_texts (persistent->devices, persistent->n_devices))
+                     && s_put (object, "residencies",
+                               s_residencies (persistent->residencies, persistent->n_residencies)));
+}
+
+static json_t *
 s_kernel (const Gpb__V1__Kernel *kernel)
 {
     json_t *object = json_object ();
@@ -224,7 +284,8 @@ s_kernel (const Gpb__V1__Kernel *kernel)
                      && s_put (object, "local", s_numbers (kernel->local, kernel->n_local))
                      && s_put_text (object, "shared", kernel->shared)
                      && s_put (object, "require", s_texts (kernel->require, kernel->n_require))
-                     && s_put (object, "sources", s_texts (kernel->sources, kernel->n_sources)));
+                     && s_put (object, "sources", s_texts (kernel->sources, kernel->n_sources))
+                     && s_put (object, "persistent", s_persistent (kernel->persistent)));
 }
 
 json_t *
@@ -342,7 +403,9 @@ gpb_json_stats (const Gpb__V1__StatsReply *stats)
                      && s_put_gate (object, stats) && s_put_queue (object, stats)
                      && s_put (object, "devices", s_devices (stats->devices, stats->n_devices))
                      && s_put (object, "pools", s_pools (stats))
-                     && s_put (object, "compiles", s_compiles (stats)));
+                     && s_put (object, "compiles", s_compiles (stats))
+                     && s_put (object, "residencies",
+                               s_residencies (stats->residencies, stats->n_residencies)));
 }
 
 static int

@@ -88,14 +88,59 @@ s_start (const Gpb__V1__Parameter *parameter)
     return parameter->zero ? "zero" : "undefined";
 }
 
+//  "resident" where all residencies are of one state, "2 resident, 1 failed" else; "unloaded" where
+//  no device has been asked for it; "-" for a kernel that is launched for every request.
+static const char *
+s_where (const Gpb__V1__Kernel *kernel, char *text, size_t size)
+{
+    const Gpb__V1__Persistent *persistent = kernel->persistent;
+    size_t counts [GPB__V1__RESIDENCY_STATE__STOPPED + 1] = { 0 };
+    size_t used = 0;
+    for (size_t index = 0; persistent && index < persistent->n_residencies; index++) {
+        unsigned state = (unsigned) persistent->residencies [index]->state;
+        if (state <= GPB__V1__RESIDENCY_STATE__STOPPED)
+            counts [state]++;
+    }
+    snprintf (text, size, "%s",
+              persistent ? gpb_tool_residency_name (GPB__V1__RESIDENCY_STATE__UNLOADED) : "-");
+    for (unsigned state = 0; state <= GPB__V1__RESIDENCY_STATE__STOPPED && used + 1 < size; state++)
+    {
+        const char *name = gpb_tool_residency_name ((Gpb__V1__ResidencyState) state);
+        int step = 0;
+        if (counts [state] && counts [state] == persistent->n_residencies)
+            step = snprintf (text, size, "%s", name);
+        else if (counts [state])
+            step = snprintf (text + used, size - used, "%s%zu %s", used ? ", " : "", counts [state],
+                             name);
+        used += step > 0 ? (size_t) step : 0;
+    }
+    return text;
+}
+
+//  What a persistent kernel has of its devices, and where it may stay.
+static void
+s_print_lanes (const Gpb__V1__Persistent *persistent)
+{
+    char text [512], slot [GPB_FIGURE_SIZE], state [GPB_FIGURE_SIZE];
+    printf ("persistent: %" PRIu32 " %s of %" PRIu32 " slots of %s, with %s of state; on %s\n",
+            persistent->lanes, persistent->lanes == 1 ? "lane" : "lanes", persistent->slots,
+            gpb_table_size (persistent->slot_size, slot),
+            gpb_table_size (persistent->state_size, state),
+            s_join (persistent->devices, persistent->n_devices, ", ", text, sizeof text));
+}
+
 //  One kernel: its parameters, in the order of `gpb run`.
 static int
 s_print_parameters (const Gpb__V1__Kernel *kernel)
 {
     char text [512];
     printf ("%s: %s\n", kernel->id, kernel->description);
-    printf ("global: %s%s\n", s_join (kernel->global, kernel->n_global, ", ", text, sizeof text),
-            kernel->global_free ? " (or as the caller says)" : "");
+    if (kernel->persistent)
+        s_print_lanes (kernel->persistent);
+    else
+        printf ("global: %s%s\n",
+                s_join (kernel->global, kernel->n_global, ", ", text, sizeof text),
+                kernel->global_free ? " (or as the caller says)" : "");
     if (kernel->n_local) {
         printf ("local: ");
         for (size_t index = 0; index < kernel->n_local; index++)
@@ -118,7 +163,17 @@ s_print_parameters (const Gpb__V1__Kernel *kernel)
         gpb_table_add (table, "%s", s_start (parameter));
         gpb_table_add (table, "%s", scalar ? "-" : parameter->count);
     }
-    return gpb_tool_print_table (table);
+    int result = gpb_tool_print_table (table);
+    const Gpb__V1__Persistent *persistent = kernel->persistent;
+    if (result != GPB_EXIT_OK || !persistent || persistent->n_residencies == 0)
+        return result;
+    putchar ('\n');
+    result = gpb_tool_print_residencies (persistent->residencies, persistent->n_residencies);
+    if (result == GPB_EXIT_OK) {
+        putchar ('\n');
+        result = gpb_tool_print_lanes (persistent->residencies, persistent->n_residencies);
+    }
+    return result;
 }
 
 static int
@@ -129,7 +184,7 @@ s_print_kernels (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
         return gpb_json_print (gpb_json_kernels (list));
     if (arguments->subject && list->n_kernels == 1)
         return s_print_parameters (list->kernels [0]);
-    gpb_table_t *table = gpb_table_new ("KERNEL ARGUMENTS DESCRIPTION");
+    gpb_table_t *table = gpb_table_new ("KERNEL PERSISTENT ARGUMENTS DESCRIPTION");
     for (size_t index = 0; table && index < list->n_kernels; index++) {
         const Gpb__V1__Kernel *kernel = list->kernels [index];
         char text [512] = "";
@@ -141,7 +196,9 @@ s_print_kernels (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
                                  scalar ? parameter->type : parameter->direction, parameter->name);
             used += step > 0 ? (size_t) step : 0;
         }
+        char where [128];
         gpb_table_add (table, "%s", kernel->id);
+        gpb_table_add (table, "%s", s_where (kernel, where, sizeof where));
         gpb_table_add (table, "%s", text);
         gpb_table_add (table, "%s", kernel->description);
     }

@@ -6,20 +6,11 @@
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
-#include "gpb_file.h"
-#include "gpb_operands.h"
-#include "gpb_tool.h"
+#include "gpb_invocation.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-//  The protocol's bound on arguments that have a payload, and more parameters than a kernel has.
-#define OPERANDS_MAX 64
-
-//  As long as a node gives a request that says nothing, unless it is configured otherwise.
-#define RUN_TIMEOUT_MS 30000
 
 //  A queue that is full says when it is worth asking again; after so many times it is too busy.
 #define RUN_RETRIES 5
@@ -27,151 +18,10 @@
 typedef struct {
     const gpb_arguments_t *arguments;
     gpb_client_t *client;
-    size_t count;    //  of operands
-    gpb_operand_t operands [OPERANDS_MAX];
-    gpb_file_t *files [OPERANDS_MAX];    //  what in and inout operands read; NULL else
+    gpb_invocation_t call;
     gpb_histogram_t round_trips;
     gpb_reply_t *reply;    //  of the last run
 } s_run_t;
-
-//  ---------------------------------------------------------------------------------------------------------
-//  The command line
-
-//  A file that is read or written twice is a mistake where it is a stream.
-static gpb_status_t
-s_check_streams (const s_run_t *self, gpb_error_t *error)
-{
-    size_t inputs = 0, outputs = self->arguments->json;
-    for (size_t index = 0; index < self->count; index++) {
-        const gpb_operand_t *operand = &self->operands [index];
-        inputs += operand->source && strcmp (operand->source, "-") == 0;
-        outputs += operand->target && strcmp (operand->target, "-") == 0;
-    }
-    if (inputs > 1)
-        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
-                              "only one argument can be read from standard input");
-    if (outputs > 1)
-        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
-                              "only one of --json and one result can go to standard output");
-    return GPB_OK;
-}
-
-static gpb_status_t
-s_parse (s_run_t *self, gpb_error_t *error)
-{
-    if (self->arguments->operands_count > OPERANDS_MAX)
-        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
-                              "at most %d arguments, as no kernel takes more", OPERANDS_MAX);
-    self->count = self->arguments->operands_count;
-    for (size_t index = 0; index < self->count; index++) {
-        char *text = self->arguments->operands [index];
-        gpb_status_t status = gpb_operand_parse (&self->operands [index], text, error);
-        if (status != GPB_OK)
-            return status;
-    }
-    return s_check_streams (self, error);
-}
-
-//  Whether the arguments are what the node's kernel takes; else the reason is printed.
-static bool
-s_check (s_run_t *self)
-{
-    gpb_reply_t *reply =
-        gpb_tool_call (self->client, gpb_request_kernels (self->arguments->subject));
-    if (!reply)
-        return false;
-    gpb_error_t error;
-    const Gpb__V1__Reply *header = gpb_reply_header_peek (reply);
-    gpb_status_t status;
-    if (header->body_case != GPB__V1__REPLY__BODY_KERNELS || header->kernels->n_kernels != 1)
-        status = gpb_error_set (&error, GPB_NOT_FOUND, "the node has no kernel \"%.100s\"",
-                                self->arguments->subject);
-    else
-        status =
-            gpb_operands_check (self->operands, self->count, header->kernels->kernels [0], &error);
-    gpb_reply_destroy (&reply);
-    if (status != GPB_OK)
-        gpb_tool_fail (&error);
-    return status == GPB_OK;
-}
-
-static bool
-s_read_files (s_run_t *self)
-{
-    gpb_error_t error;
-    for (size_t index = 0; index < self->count; index++) {
-        if (!self->operands [index].source)
-            continue;
-        self->files [index] = gpb_file_read (self->operands [index].source, &error);
-        if (!self->files [index]) {
-            gpb_tool_fail (&error);
-            return false;
-        }
-    }
-    return true;
-}
-
-//  ---------------------------------------------------------------------------------------------------------
-//  The request
-
-static void
-s_add_scalar (const gpb_operand_t *self, gpb_request_t *request)
-{
-    if (strcmp (self->type, "i32") == 0)
-        gpb_request_i32 (request, self->value.i32);
-    else if (strcmp (self->type, "u32") == 0)
-        gpb_request_u32 (request, self->value.u32);
-    else if (strcmp (self->type, "i64") == 0)
-        gpb_request_i64 (request, self->value.i64);
-    else if (strcmp (self->type, "u64") == 0)
-        gpb_request_u64 (request, self->value.u64);
-    else if (strcmp (self->type, "f32") == 0)
-        gpb_request_f32 (request, self->value.f32);
-    else
-        gpb_request_f64 (request, self->value.f64);
-}
-
-static gpb_request_t *
-s_request (s_run_t *self)
-{
-    const gpb_arguments_t *arguments = self->arguments;
-    gpb_request_t *request = gpb_request_execute (arguments->subject);
-    if (!request)
-        return NULL;
-    for (size_t index = 0; index < self->count; index++) {
-        const gpb_operand_t *operand = &self->operands [index];
-        gpb_file_t *file = self->files [index];
-        if (file) {
-            gpb_file_share (file);
-            gpb_request_in_take (request, gpb_file_data (file), gpb_file_size (file),
-                                 gpb_file_release, file);
-        }
-        else if (operand->kind == GPB_OPERAND_OUT)
-            gpb_request_out (request, operand->size);
-        else
-            s_add_scalar (operand, request);
-    }
-    if (arguments->global_dimensions)
-        gpb_request_set_global (request, arguments->global_dimensions, arguments->global);
-    if (arguments->local_dimensions)
-        gpb_request_set_local (request, arguments->local_dimensions, arguments->local);
-    if (arguments->has_shared)
-        gpb_request_set_shared (request, arguments->shared);
-    if (arguments->has_device)
-        gpb_request_set_device (request, arguments->device);
-    for (size_t index = 0; index < arguments->require_count; index++)
-        gpb_request_require (request, arguments->require [index]);
-    if (arguments->memory)
-        gpb_request_set_memory (request, arguments->memory);
-    if (arguments->idempotent)
-        gpb_request_set_idempotent (request);
-    if (arguments->reservation)
-        gpb_request_set_reservation (request, arguments->reservation);
-    gpb_request_set_priority (request, arguments->priority);
-    gpb_request_set_timeout (request,
-                             arguments->timeout_ms ? arguments->timeout_ms : RUN_TIMEOUT_MS);
-    return request;
-}
 
 //  ---------------------------------------------------------------------------------------------------------
 //  The results
@@ -181,8 +31,8 @@ static size_t
 s_wanted (const s_run_t *self)
 {
     size_t wanted = 0;
-    for (size_t index = 0; index < self->count; index++)
-        wanted += self->operands [index].target != NULL;
+    for (size_t index = 0; index < self->call.count; index++)
+        wanted += self->call.operands [index].target != NULL;
     return wanted;
 }
 
@@ -196,12 +46,12 @@ s_write_results (const s_run_t *self)
         return gpb_tool_fail (&error);
     }
     size_t result = 0;
-    for (size_t index = 0; index < self->count; index++) {
-        if (!self->operands [index].target)
+    for (size_t index = 0; index < self->call.count; index++) {
+        if (!self->call.operands [index].target)
             continue;
         size_t size = 0;
         const void *data = gpb_reply_result (self->reply, result++, &size);
-        if (gpb_file_write (self->operands [index].target, data, size, &error) != GPB_OK)
+        if (gpb_file_write (self->call.operands [index].target, data, size, &error) != GPB_OK)
             return gpb_tool_fail (&error);
     }
     return GPB_EXIT_OK;
@@ -221,6 +71,31 @@ s_json_span (const Gpb__V1__Span *span)
     return span ? json_integer ((json_int_t) span->ns) : json_null ();
 }
 
+//  Where the time of a persistent kernel's message went.
+static json_t *
+s_json_message (const gpb_message_timing_t *timing)
+{
+    if (!timing)
+        return json_null ();
+    json_t *object =
+        json_pack ("{s:o, s:b, s:b, s:I, s:I, s:I}", "clock", gpb_json_text (timing->clock),
+                   "measured", timing->is_measured, "on_demand", timing->is_on_demand, "lane",
+                   (json_int_t) timing->lane, "queued_ns", (json_int_t) timing->queued_ns,
+                   "ring_ns", (json_int_t) timing->ring_ns);
+    const struct {
+        const char *key;
+        uint64_t time_ns;
+    } measured [] = { { "taken_ns", timing->taken_ns },
+                      { "handler_ns", timing->handler_ns },
+                      { "back_ns", timing->back_ns } };
+    for (size_t index = 0; object && index < 3; index++)
+        json_object_set_new (object, measured [index].key,
+                             timing->is_measured
+                                 ? json_integer ((json_int_t) measured [index].time_ns)
+                                 : json_null ());
+    return object;
+}
+
 static int
 s_print_json (const s_run_t *self)
 {
@@ -229,26 +104,25 @@ s_print_json (const s_run_t *self)
     const Gpb__V1__Timing *timing = execute->timing ? execute->timing : &nothing;
     json_t *results = json_array ();
     size_t result = 0;
-    for (size_t index = 0; index < self->count; index++) {
+    for (size_t index = 0; index < self->call.count; index++) {
         size_t size = 0;
-        if (!self->operands [index].target)
+        if (!self->call.operands [index].target)
             continue;
         gpb_reply_result (self->reply, result++, &size);
         json_array_append_new (results,
                                json_pack ("{s:i, s:o, s:I}", "argument", (int) index, "file",
-                                          gpb_json_text (self->operands [index].target), "size",
-                                          (json_int_t) size));
+                                          gpb_json_text (self->call.operands [index].target),
+                                          "size", (json_int_t) size));
     }
-    return gpb_json_print (
-        json_pack ("{s:s, s:s, s:I, s:I, s:b, s:I, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "kernel",
-                   self->arguments->subject, "node", execute->node, "device",
-                   (json_int_t) execute->device, "count", (json_int_t) self->round_trips.count,
-                   "measured", (int) timing->measured, "queued_ns",
-                   (json_int_t) gpb_reply_header_peek (self->reply)->queued_ns, "copy_in_ns",
-                   s_json_span (timing->copy_in), "compute_ns", s_json_span (timing->compute),
-                   "copy_out_ns", s_json_span (timing->copy_out), "device_ns",
-                   (json_int_t) timing->device_ns, "host_copied", (json_int_t) timing->host_copied,
-                   "round_trip_ns", gpb_json_histogram (&self->round_trips), "results", results));
+    return gpb_json_print (json_pack (
+        "{s:s, s:s, s:I, s:I, s:b, s:I, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o}", "kernel",
+        self->arguments->subject, "node", execute->node, "device", (json_int_t) execute->device,
+        "count", (json_int_t) self->round_trips.count, "measured", (int) timing->measured,
+        "queued_ns", (json_int_t) gpb_reply_header_peek (self->reply)->queued_ns, "copy_in_ns",
+        s_json_span (timing->copy_in), "compute_ns", s_json_span (timing->compute), "copy_out_ns",
+        s_json_span (timing->copy_out), "device_ns", (json_int_t) timing->device_ns, "host_copied",
+        (json_int_t) timing->host_copied, "round_trip_ns", gpb_json_histogram (&self->round_trips),
+        "message", s_json_message (gpb_reply_message_timing (self->reply)), "results", results));
 }
 
 static void
@@ -259,14 +133,40 @@ s_add_span (gpb_table_t *table, const Gpb__V1__Timing *timing, const Gpb__V1__Sp
     gpb_table_add (table, "%s", measured ? gpb_table_time (span->ns, figure) : "-");
 }
 
+//  One time, or "-" where no clock has measured it.
+static void
+s_add_time (gpb_table_t *table, bool is_measured, uint64_t time_ns)
+{
+    char figure [GPB_FIGURE_SIZE];
+    gpb_table_add (table, "%s", is_measured ? gpb_table_time (time_ns, figure) : "-");
+}
+
+//  Where the time of a persistent kernel's message went, in a second table.
+static gpb_status_t
+s_print_message (const gpb_message_timing_t *timing, FILE *out, gpb_error_t *error)
+{
+    gpb_table_t *table =
+        gpb_table_new (">LANE >HOST-QUEUED >TAKEN >HANDLER >BACK >RING CLOCK LAUNCH");
+    if (!table)
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a table");
+    gpb_table_add (table, "%" PRIu32, timing->lane);
+    s_add_time (table, true, timing->queued_ns);
+    s_add_time (table, timing->is_measured, timing->taken_ns);
+    s_add_time (table, timing->is_measured, timing->handler_ns);
+    s_add_time (table, timing->is_measured, timing->back_ns);
+    s_add_time (table, true, timing->ring_ns);
+    gpb_table_add (table, "%s", timing->clock);
+    gpb_table_add (table, "%s", timing->is_on_demand ? "on demand" : "persistent");
+    gpb_status_t status = gpb_table_print (table, out, error);
+    gpb_table_destroy (&table);
+    return status;
+}
+
 //  For people, and on standard error where a result goes to standard output.
 static int
 s_print_table (const s_run_t *self)
 {
-    FILE *out = stdout;
-    for (size_t index = 0; index < self->count; index++)
-        if (self->operands [index].target && strcmp (self->operands [index].target, "-") == 0)
-            out = stderr;
+    FILE *out = gpb_invocation_report (&self->call);
     gpb_error_t error;
     char figure [GPB_FIGURE_SIZE];
     const Gpb__V1__ExecuteReply *execute = s_execute_peek (self);
@@ -288,6 +188,9 @@ s_print_table (const s_run_t *self)
     gpb_table_add (table, "%s", gpb_table_size (timing ? timing->host_copied : 0, figure));
     gpb_status_t status = gpb_table_print (table, out, &error);
     gpb_table_destroy (&table);
+    const gpb_message_timing_t *message = gpb_reply_message_timing (self->reply);
+    if (status == GPB_OK && message)
+        status = s_print_message (message, out, &error);
     if (status != GPB_OK)
         return gpb_tool_fail (&error);
     if (self->arguments->repeat > 1 && gpb_tool_print_histogram (&self->round_trips, out))
@@ -301,11 +204,15 @@ s_print_table (const s_run_t *self)
 static int
 s_work (s_run_t *self)
 {
-    if (!s_check (self) || !s_read_files (self))
+    gpb_error_t error;
+    if (!gpb_invocation_ask (&self->call, self->client))
         return GPB_EXIT_FAILED;
+    if (gpb_invocation_check (&self->call, &error) != GPB_OK
+        || gpb_invocation_read (&self->call, &error) != GPB_OK)
+        return gpb_tool_fail (&error);
     for (uint64_t done = 0; done < self->arguments->repeat; done++) {
         gpb_reply_destroy (&self->reply);
-        self->reply = gpb_tool_call (self->client, s_request (self));
+        self->reply = gpb_tool_call (self->client, gpb_invocation_request (&self->call));
         if (!self->reply)
             return GPB_EXIT_FAILED;
         gpb_histogram_record (&self->round_trips, gpb_reply_round_trip_ns (self->reply));
@@ -324,7 +231,7 @@ gpb_tool_run (const gpb_arguments_t *arguments)
     memset (self, 0, sizeof *self);
     self->arguments = arguments;
     gpb_error_t error;
-    if (s_parse (self, &error) != GPB_OK) {
+    if (gpb_invocation_parse (&self->call, arguments, &error) != GPB_OK) {
         fprintf (stderr, "gpb: %s\n`gpb --help` shows the usage.\n", error.text);
         return GPB_EXIT_USAGE;
     }
@@ -334,8 +241,7 @@ gpb_tool_run (const gpb_arguments_t *arguments)
     gpb_client_set_retries (self->client, RUN_RETRIES);
     int result = s_work (self);
     gpb_reply_destroy (&self->reply);
+    gpb_invocation_close (&self->call);
     gpb_client_destroy (&self->client);
-    for (size_t index = 0; index < self->count; index++)
-        gpb_file_destroy (&self->files [index]);
     return result;
 }

@@ -1,7 +1,7 @@
 //  gpb_tool_stats - `gpb stats`: all that a node counts, as tables, or as one object
 //
 //  One table for each matter, since a reader looks for one: the queue, the devices, their
-//  latencies, rented memory, how it was served, launch buffers, compiled kernels.
+//  latencies, rented memory, how it was served, launch buffers, compiled kernels, persistent ones.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -220,6 +220,12 @@ s_print_compiles (const Gpb__V1__StatsReply *stats)
     return gpb_tool_print_table (table);
 }
 
+static int
+s_print_residencies (const Gpb__V1__StatsReply *stats)
+{
+    return gpb_tool_print_residencies (stats->residencies, stats->n_residencies);
+}
+
 //  ---------------------------------------------------------------------------------------------------------
 //  The command
 
@@ -250,6 +256,7 @@ s_print_stats (const Gpb__V1__Reply *header, const gpb_arguments_t *arguments)
         { s_print_rents, offsetof (Gpb__V1__StatsReply, n_pools) },
         { s_print_launches, offsetof (Gpb__V1__StatsReply, n_pools) },
         { s_print_compiles, offsetof (Gpb__V1__StatsReply, n_compiles) },
+        { s_print_residencies, offsetof (Gpb__V1__StatsReply, n_residencies) },
     };
     int result = s_print_queue (stats);
     for (size_t index = 0; index < sizeof tables / sizeof tables [0]; index++) {

@@ -25,7 +25,6 @@
 #define S_ARENA_SIZE (1024 * 1024)
 #define S_ALIGNMENT 16
 #define S_DEPTH_MAX 8        //  nested messages; the schema has 5 (a reply's device's latencies)
-#define S_APPEND_ROOM 64     //  bytes that gpb_codec_append finds free in a full header
 #define S_SHORT_SIZE 1024    //  bytes of a header that is packed in one go
 #define STATUS_FIELD 3       //  of a reply
 #define S_BODY_FIRST_FIELD 16    //  bodies of both headers start here
@@ -458,10 +457,10 @@ gpb_codec_pack (const ProtobufCMessage *message, zmq_msg_t *frame, gpb_error_t *
     buffer.size = 0;
     protobuf_c_message_pack_to_buffer (message, &buffer.base);
     size_t size = buffer.size;
-    if (size > GPB_HEADER_MAX_SIZE - S_APPEND_ROOM)
+    if (size > GPB_HEADER_MAX_SIZE - GPB_HEADER_SPARE)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
                               "a header of %zu bytes: at most %d fit into one", size,
-                              GPB_HEADER_MAX_SIZE - S_APPEND_ROOM);
+                              GPB_HEADER_MAX_SIZE - GPB_HEADER_SPARE);
     zmq_msg_t packed;
     if (zmq_msg_init_size (&packed, size) < 0)
         return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a header of %zu bytes",

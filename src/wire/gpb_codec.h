@@ -37,6 +37,8 @@ const Gpb__V1__Reply *gpb_codec_reply (gpb_codec_t *self, const zmq_msg_t *heade
 //  *id_p as gpb_codec_request's. Any thread.
 gpb_status_t gpb_codec_check_reply (const zmq_msg_t *header, uint64_t *id_p, gpb_error_t *error);
 
+#define GPB_HEADER_SPARE 64    //  bytes that gpb_codec_append finds free in a full header
+
 //  Packs a message into a frame, which must be initialised; its old content is closed. Strings that
 //  are not UTF-8 (a driver's, a compiler's) get '?' for each wrong byte, since a client's library
 //  refuses a whole answer for one. RESOURCE_EXHAUSTED where the header would be too large; room is

@@ -115,9 +115,11 @@ s_term (void *context)
     return NULL;
 }
 
-//  A context ends when its last connection has. Under ThreadSanitizer libzmq was seen to wait for
-//  ever for one that was in the middle of its handshake; a node that stops waits for as long as
-//  answers may linger and a while more, and leaves the rest to the end of the process.
+//  A context ends when its last connection has, and libzmq promises no time for that. It was seen
+//  to wait for ever for one whose peer had left while its socket was closed, with answers on their
+//  way (a router's linger cures that: gpb_router.c, s_configure). Should there be another such
+//  case, a node that stops waits for as long as answers may linger and a while more, and leaves the
+//  rest to the end of the process.
 static void
 s_terminate (void *context)
 {

@@ -23,6 +23,7 @@
 #define GPB_HOP_INPROC 1    //  the client is in the broker's process
 #define GPB_HOP_TRIM 2    //  of a pool's device, with stats: first, free memory goes to the driver
 #define GPB_HOP_SERVED 4    //  in an answer: it says served_ns
+#define GPB_HOP_HOST 8      //  for the device's kernel host, not for the device
 
 typedef struct {
     uint32_t magic;

@@ -25,7 +25,7 @@
 #include <poll.h>
 #include <stdbool.h>
 
-#define GPB_POLLER_MAX 72    //  64 devices, and what else an actor has
+#define GPB_POLLER_MAX 136    //  64 devices with a host each, and what else an actor has
 
 //  A structure of zeros has no items.
 typedef struct {

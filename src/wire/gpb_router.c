@@ -355,9 +355,14 @@ static void
 s_configure (gpb_router_t *self, void *socket)
 {
     const gpb_router_options_t *options = &self->options;
-    int mandatory = 1, high_water = (int) options->reply_high_water;
+    int mandatory = 1, high_water = (int) options->reply_high_water, linger_ms = 0;
     int64_t max_size = (int64_t) options->max_frame_size;
     zmq_setsockopt (socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory);
+    //  A connection that has left keeps the answers that it has not sent for as long as its socket
+    //  said when it was bound (own.cpp, process_term_req): by libzmq's default for ever. Where the
+    //  socket is being closed just then, nobody reads them any more, and its context never ends.
+    //  Nobody is there to have them; for the others gpb_router_destroy says how long.
+    zmq_setsockopt (socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
     zmq_setsockopt (socket, ZMQ_SNDHWM, &high_water, sizeof high_water);
     zmq_setsockopt (socket, ZMQ_MAXMSGSIZE, &max_size, sizeof max_size);
     if (options->heartbeat_ms) {

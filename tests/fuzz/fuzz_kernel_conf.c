@@ -70,6 +70,41 @@ s_plan (const gpb_kernel_t *kernel, uint64_t number)
         gpb_fuzz_check (plan.global [dimension], "dimension %u", dimension);
 }
 
+//  Messages of a persistent kernel: what is taken is within what the definition says of them.
+static void
+s_message (gpb_kernel_t *kernel)
+{
+    static const char *const settings [] = { "lanes", "slots", "slot_size", "devices", "none" };
+    static const char *const settings_values [] = { "7", "64", "1000", "gpu|0" };
+    const gpb_persistent_t *persistent = gpb_kernel_persistent (kernel);
+    if (!persistent)
+        return;
+    gpb_error_t error = { GPB_OK, "" };
+    for (unsigned index = 0; index < 20; index++)
+        if (gpb_kernel_persistent_set (kernel, settings [index % 5], settings_values [index / 5],
+                                       &error)
+            != GPB_OK)
+            gpb_fuzz_check (error.text [0], "a reason");
+    gpb_fuzz_check (persistent->lanes && persistent->lanes <= GPB_PERSISTENT_LANES_MAX, "lanes");
+    gpb_fuzz_check (persistent->slots && !(persistent->slots & (persistent->slots - 1)), "slots");
+    gpb_fuzz_check (persistent->slot_size % 128 == 96, "slot_size");
+    gpb_fuzz_check (persistent->input_max <= GPB_PERSISTENT_MESSAGE_MAX
+                        && persistent->output_max <= GPB_PERSISTENT_MESSAGE_MAX,
+                    "bounds");
+    gpb_kernel_persistent_on (kernel, 0, &s_device);
+    for (uint64_t size = 0; size <= persistent->input_max;
+         size = 2 * size + persistent->element_size) {
+        const gpb_value_t values [2] = { { .kind = GPB_VALUE_PAYLOAD, .size = size },
+                                         { .kind = GPB_VALUE_OUTPUT } };
+        const gpb_kernel_call_t call = { .values = values, .values_count = 2 };
+        uint64_t output_size;
+        if (gpb_kernel_plan_message (kernel, &call, &output_size, &error) == GPB_OK)
+            gpb_fuzz_check (output_size <= GPB_PERSISTENT_MESSAGE_MAX, "an output");
+        else
+            gpb_fuzz_check (error.text [0], "a reason");
+    }
+}
+
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
@@ -85,6 +120,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
         s_plan (kernel, 0);
         s_plan (kernel, 7);
         s_plan (kernel, UINT64_MAX);
+        s_message (kernel);
     }
     gpb_kernel_destroy (&kernel);
     free (text);

@@ -11,6 +11,7 @@
 
 #include "gpb_backend.h"
 #include "gpb_fake_backend.h"
+#include "gpb_test_dispatch.h"
 
 #include <pthread.h>
 
@@ -18,7 +19,13 @@
 #define GPB_FAKE_DEVICES_MAX 16
 #define GPB_FAKE_STREAMS_MAX 64
 
-typedef enum { GPB_FAKE_COPY_IN, GPB_FAKE_COPY_OUT, GPB_FAKE_COMPUTE, GPB_FAKE_ENGINES } engine_t;
+typedef enum {
+    GPB_FAKE_COPY_IN,
+    GPB_FAKE_COPY_OUT,
+    GPB_FAKE_COMPUTE,
+    GPB_FAKE_ENGINES,
+    GPB_FAKE_LANE = GPB_FAKE_ENGINES    //  none of them: a thread of its own for each launch
+} engine_t;
 
 typedef enum {
     FUNCTION_ADD_F32,
@@ -28,6 +35,8 @@ typedef enum {
     FUNCTION_FAIL,
     FUNCTION_LOSE,
     FUNCTION_NEVER_DONE,
+    FUNCTION_DISPATCH,    //  from here on, entries of a persistent package
+    FUNCTION_ONCE,
     FUNCTIONS
 } function_id_t;
 
@@ -42,6 +51,8 @@ struct gpb_backend {
     int bad;           //  number of the one out of order, or -1
     uint64_t total;    //  bytes of each device's memory
     uint64_t copy_us, compute_us, build_us;
+    unsigned compute_units;
+    bool svm;
     uint64_t fail_every, allocations;    //  every so many of these fail; 0: none
     fake_device_t devices [GPB_FAKE_DEVICES_MAX];
     gpb_memory_t *memories;    //  all records there are
@@ -64,6 +75,7 @@ struct gpb_memory {
 struct gpb_function {
     gpb_function_t *next;
     gpb_module_t *module;
+    function_id_t id;
 };
 
 struct gpb_module {
@@ -71,6 +83,7 @@ struct gpb_module {
     gpb_context_t *context;
     char *text;
     function_id_t id;
+    const gpb_test_handler_t *handler;    //  of a persistent package, whose entries say the id
     gpb_function_t *functions;
     unsigned commands;
     bool unloaded;
@@ -87,11 +100,12 @@ struct gpb_event {
 //  One command of a stream. What it uses is counted until it is done.
 typedef struct command {
     struct command *next;    //  of the stream
+    gpb_context_t *context;
     engine_t engine;
     bool running;
     uint64_t sequence;    //  of the context: an engine takes the oldest
     unsigned stream;
-    uint64_t let_go;    //  of the context when it was enqueued: never_done ends when it differs
+    gpb_test_lane_t lane;    //  let_go also ends never_done; killed: its context closes
     gpb_notify_t notify;
     gpb_event_t *event;    //  may be NULL
 
@@ -126,7 +140,8 @@ struct gpb_context {
     bool profiling;
     bool closing;
     uint64_t sequence;
-    uint64_t let_go;           //  counts gpb_fake_let_go
+    unsigned lanes;            //  that run, each on a compute unit
+    unsigned lane_threads;     //  of lanes that run or wait for their turn
     pthread_cond_t changed;    //  a command came, ended, or the context closes
     unsigned streams_count;
     stream_t streams [GPB_FAKE_STREAMS_MAX];
@@ -153,6 +168,27 @@ bool gpb_fake_start_engines (gpb_context_t *context);
 
 //  Waits until all streams are empty, and ends the engines. Not under the lock.
 void gpb_fake_stop_engines (gpb_context_t *context);
+
+//  gpb_fake_lanes.c: what a package's text is persistent by; *handler_p is NULL where it is not.
+//  INVALID_ARGUMENT where its handler is none of ours, or wants more than one work-item.
+gpb_status_t gpb_fake_find_handler (const gpb_context_t *context, const gpb_code_t *code,
+                                    const gpb_test_handler_t **handler_p, gpb_error_t *error);
+
+//  What must hold of a lane that is to be launched, beside what holds of every launch. Under the
+//  lock.
+gpb_status_t gpb_fake_check_lane (const gpb_context_t *context, const gpb_launch_t *launch,
+                                  const command_t *command, gpb_error_t *error);
+
+//  A thread that runs the command of a lane when it comes first in its stream. Under the lock, and
+//  before it is enqueued. False where there is no thread to be had.
+bool gpb_fake_start_lane (command_t *command);
+
+//  Ends the lanes of a context. Under the lock.
+void gpb_fake_kill_lanes (gpb_context_t *context);
+
+//  gpb_fake_engine.c: under the lock, frees the command and wakes who waits for its end.
+void gpb_fake_finish (gpb_context_t *context, command_t *command, gpb_status_t outcome,
+                      uint64_t start_ns, uint64_t end_ns);
 
 //  Takes a command that came from services->alloc into its stream. Under the lock.
 void gpb_fake_enqueue (gpb_context_t *context, command_t *command);

@@ -13,12 +13,13 @@
 #include <string.h>
 
 static const char *const s_function_names [FUNCTIONS] = {
-    "add_f32", "copy", "noop", "sleep_us", "fail", "lose", "never_done",
+    "add_f32", "copy", "noop", "sleep_us", "fail", "lose", "never_done", "gpb_dispatch", "gpb_once",
 };
 
-//  What each takes: m memory that it reads, w memory that it writes, i an i32; * anything.
+//  What each takes: m memory that it reads, w memory that it writes, i an i32, l an u64; *
+//  anything.
 static const char *const s_function_parameters [FUNCTIONS] = {
-    "mmwi", "mw", "*", "i", "*", "*", "*"
+    "mmwi", "mw", "*", "i", "*", "*", "*", "wl", "wllll",
 };
 
 //  The same files also make the module "twin", for tests that need two backends.
@@ -53,6 +54,8 @@ s_start (const gpb_backend_services_t *services, gpb_backend_t **backend_p, gpb_
     self->copy_us = s_number (GPB_FAKE_PREFIX "COPY_US", 0);
     self->compute_us = s_number (GPB_FAKE_PREFIX "COMPUTE_US", 0);
     self->build_us = s_number (GPB_FAKE_PREFIX "BUILD_US", 0);
+    self->compute_units = (unsigned) s_number (GPB_FAKE_PREFIX "UNITS", 8);
+    self->svm = s_number (GPB_FAKE_PREFIX "SVM", 1) != 0;
     self->fail_every = s_number (GPB_FAKE_PREFIX "FAIL_EVERY", 0);
     return GPB_OK;
 }
@@ -114,7 +117,7 @@ s_describe (gpb_backend_t *self, unsigned number, gpb_device_info_t *info, gpb_e
     char *mark = strchr (info->bus_id, '#');
     if (mark)
         snprintf (mark, sizeof info->bus_id - (size_t) (mark - info->bus_id), "%u", number);
-    info->compute_units = 1;
+    info->compute_units = self->compute_units;
     info->clock_mhz = 1000;
     info->total_memory = info->max_allocation = self->total;
     info->memory_alignment = GPB_MEMORY_ALIGNMENT;
@@ -126,6 +129,9 @@ s_describe (gpb_backend_t *self, unsigned number, gpb_device_info_t *info, gpb_e
     snprintf (info->capabilities [1], GPB_CAPABILITY_SIZE, "fp64");
     snprintf (info->capabilities [2], GPB_CAPABILITY_SIZE, "fake_%u", number);
     info->capabilities_count = 3;
+    if (self->svm)
+        snprintf (info->capabilities [info->capabilities_count++], GPB_CAPABILITY_SIZE,
+                  "svm_atomics");
     return GPB_OK;
 }
 
@@ -174,6 +180,9 @@ s_close (gpb_context_t **context_p)
     const gpb_backend_t *backend = self->backend;
     unsigned memories = 0, modules = 0, events = 0;
     pthread_mutex_lock (&gpb_fake_lock);
+    if (self->lane_threads)
+        gpb_fake_fault (backend, NULL, "a context is closed while %u lanes run",
+                        self->lane_threads);
     for (const gpb_memory_t *memory = backend->memories; memory; memory = memory->next)
         memories += memory->context == self && !memory->released;
     for (const gpb_module_t *module = backend->modules; module; module = module->next)
@@ -225,6 +234,10 @@ s_allocate (gpb_context_t *self, gpb_memory_kind_t kind, gpb_access_t access, ui
         status = gpb_fake_fault (self->backend, error, "memory of 0 bytes is asked for");
     else if (device->lost)
         status = services->error_set (error, GPB_UNAVAILABLE, "the device is lost");
+    else if (kind == GPB_MEMORY_MAPPED && !self->backend->svm)
+        status =
+            services->error_set (error, GPB_UNIMPLEMENTED,
+                                 "fake %u has no memory that host and kernels share", self->number);
     else if (self->backend->fail_every
              && ++self->backend->allocations % self->backend->fail_every == 0)
         status = services->error_set (error, GPB_RESOURCE_EXHAUSTED, "GPB_FAKE_FAIL_EVERY says so");
@@ -358,6 +371,7 @@ s_command (gpb_context_t *self, unsigned stream, engine_t engine, gpb_notify_t n
         services->free (event);
         return services->error_set (error, GPB_RESOURCE_EXHAUSTED, "out of host memory");
     }
+    command->context = self;
     command->stream = stream;
     command->engine = engine;
     command->notify = notify;
@@ -456,7 +470,7 @@ s_find_function (const char *text)
         return FUNCTIONS;
     found += strlen ("fake: ");
     size_t length = strcspn (found, " \t\r\n*");
-    for (function_id_t id = 0; id < FUNCTIONS; id++)
+    for (function_id_t id = 0; id < FUNCTION_DISPATCH; id++)
         if (strlen (s_function_names [id]) == length
             && strncmp (found, s_function_names [id], length) == 0)
             return id;
@@ -469,6 +483,10 @@ s_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **module_p, g
     const gpb_backend_services_t *services = self->backend->services;
     *module_p = NULL;
     gpb_fake_last_us (self->backend->build_us);
+    const gpb_test_handler_t *handler;
+    gpb_status_t status = gpb_fake_find_handler (self, code, &handler, error);
+    if (status != GPB_OK)
+        return status;
     char *text = services->alloc (code->size + 1, 1);
     gpb_module_t *module = services->alloc (1, sizeof *module);
     if (!text || !module) {
@@ -477,7 +495,7 @@ s_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **module_p, g
         return services->error_set (error, GPB_RESOURCE_EXHAUSTED, "out of host memory");
     }
     memcpy (text, code->data, code->size);
-    function_id_t id = s_find_function (text);
+    function_id_t id = handler ? FUNCTION_DISPATCH : s_find_function (text);
     if (id == FUNCTIONS) {
         services->free (text);
         services->free (module);
@@ -486,8 +504,9 @@ s_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **module_p, g
                                     code->name ? code->name : "code");
     }
     pthread_mutex_lock (&gpb_fake_lock);
-    *module =
-        (gpb_module_t){ .next = self->backend->modules, .context = self, .text = text, .id = id };
+    *module = (gpb_module_t){
+        .next = self->backend->modules, .context = self, .text = text, .id = id, .handler = handler
+    };
     self->backend->modules = module;
     pthread_mutex_unlock (&gpb_fake_lock);
     *module_p = module;
@@ -540,13 +559,18 @@ s_function (gpb_module_t *module, const char *entry, gpb_function_t **function_p
     pthread_mutex_lock (&gpb_fake_lock);
     if (module->unloaded)
         status = gpb_fake_fault (backend, error, "a function of an unloaded module is asked for");
-    else if (!strstr (module->text, entry))
+    else if (module->handler ? strcmp (entry, s_function_names [FUNCTION_DISPATCH]) != 0
+                                   && strcmp (entry, s_function_names [FUNCTION_ONCE]) != 0
+                             : !strstr (module->text, entry))
         status = backend->services->error_set (error, GPB_NOT_FOUND,
                                                "the module has no kernel \"%s\"", entry);
     gpb_function_t *function =
         status == GPB_OK ? backend->services->alloc (1, sizeof *function) : NULL;
     if (function) {
         function->module = module;
+        function->id = module->handler && strcmp (entry, s_function_names [FUNCTION_ONCE]) == 0
+                           ? FUNCTION_ONCE
+                           : module->id;
         function->next = module->functions;
         module->functions = function;
         if (info)
@@ -575,7 +599,7 @@ s_check_arguments (gpb_context_t *self, const gpb_launch_t *launch, command_t *c
                    gpb_error_t *error)
 {
     const gpb_backend_services_t *services = self->backend->services;
-    function_id_t id = launch->function->module->id;
+    function_id_t id = launch->function->id;
     const char *parameters = s_function_parameters [id];
     bool any = *parameters == '*';
     if (launch->arguments_count > GPB_FAKE_ARGUMENTS_MAX
@@ -591,8 +615,9 @@ s_check_arguments (gpb_context_t *self, const gpb_launch_t *launch, command_t *c
         const gpb_argument_t *argument = &launch->arguments [index];
         bool is_memory = argument->kind == GPB_ARGUMENT_MEMORY;
         if (!any
-            && (is_memory != (parameters [index] != 'i') || (is_memory && !argument->memory)
-                || (!is_memory && argument->size != sizeof (int32_t))))
+            && (is_memory != (parameters [index] == 'm' || parameters [index] == 'w')
+                || (is_memory && !argument->memory)
+                || (!is_memory && argument->size != (parameters [index] == 'l' ? 8 : 4))))
             return services->error_set (error, GPB_INVALID_ARGUMENT,
                                         "argument %zu of %s is of another kind", index,
                                         s_function_names [id]);
@@ -643,6 +668,13 @@ s_launch (gpb_context_t *self, unsigned stream, const gpb_launch_t *launch, gpb_
     if (status == GPB_OK) {
         command->function = launch->function;
         status = s_check_arguments (self, launch, command, error);
+    }
+    if (status == GPB_OK && launch->function->id == FUNCTION_DISPATCH) {
+        command->engine = GPB_FAKE_LANE;
+        status = gpb_fake_check_lane (self, launch, command, error);
+        if (status == GPB_OK && !gpb_fake_start_lane (command))
+            status = self->backend->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
+                                                         "no thread for a lane");
     }
     status = s_commit (self, command, status, event_p);
     pthread_mutex_unlock (&gpb_fake_lock);

@@ -13,11 +13,14 @@
 //      GPB_FAKE_BUILD_US=0      what building a module lasts at least
 //      GPB_FAKE_FAIL_EVERY=0    every Nth allocation, of any kind, finds no memory; 0: none
 //      GPB_FAKE_BUS=text        bus id of the devices, a # at its end stands for the number
+//      GPB_FAKE_UNITS=8         compute units: lanes of one context that run at once
+//      GPB_FAKE_SVM=1           0: no MAPPED memory, and so no persistent kernels
 //
 //  The module "twin" is the same once more, with GPB_TWIN_ in the place of GPB_FAKE_, for tests
 //  that need two backends.
 //
-//  A device's capabilities are gpu, fp64 and fake_NUMBER, so that a request can require one.
+//  A device's capabilities are gpu, fp64 and fake_NUMBER, so that a request can require one; and
+//  svm_atomics, unless GPB_FAKE_SVM says otherwise.
 //
 //  Code is a text with "fake: NAME" somewhere, which names what runs; all else in it is for people.
 //  An entry exists where its name stands in the text. What there is:
@@ -31,10 +34,17 @@
 //      never_done (...)           until gpb_fake_let_go, or until the context closes: CANCELLED
 //      syntax error               does not compile: INVALID_ARGUMENT with a log
 //
+//  A persistent package's text has "#define GPB_HANDLER gpb_handler_NAME" instead, and its entries
+//  are gpb_dispatch and gpb_once. Its names are those of gpb_test_dispatch.h. A lane (a launch of
+//  gpb_dispatch) is a thread of its own beside the engines. It keeps a compute unit for as long as
+//  it runs, and where lanes have all of them, nothing else is computed: a lane too many starves a
+//  device here as it does on a real one. A lane whose device is lost ends as it stands.
+//
 //  It keeps books. What a caller must not do is a fault: release or free twice, use what is
 //  released, release what a command still uses, unload code that still runs, close with memory,
-//  modules or events left, go beyond memory's end, have a kernel write read-only memory. Faults are
-//  refused where that is possible, never carried out, and kept as sentences.
+//  modules, events or lanes left, go beyond memory's end, have a kernel write read-only memory, run
+//  a lane twice at once. Faults are refused where that is possible, never carried out, and kept as
+//  sentences.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -50,7 +60,8 @@
 //  Any thread. A program reaches it by dlsym, as gpb_test_device does.
 GPB_EXPORT unsigned gpb_fake_faults (char *text, size_t size);
 
-//  Ends every never_done that was launched so far, with OK.
+//  Ends every never_done that was launched so far, with OK, and every handler that does not return
+//  of lanes and gpb_once that were launched so far, now and later.
 GPB_EXPORT void gpb_fake_let_go (void);
 
 #endif

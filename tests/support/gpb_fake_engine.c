@@ -40,6 +40,9 @@ static command_t *
 s_next (gpb_context_t *context, engine_t engine)
 {
     command_t *found = NULL;
+    //  A lane keeps its compute unit for as long as it runs.
+    if (engine == GPB_FAKE_COMPUTE && context->lanes >= context->backend->compute_units)
+        return NULL;
     for (unsigned index = 0; index < context->streams_count; index++) {
         command_t *command = context->streams [index].first;
         if (command && !command->running && command->engine == engine
@@ -81,15 +84,27 @@ static gpb_status_t
 s_wait_for_the_end (gpb_context_t *context, const command_t *command)
 {
     pthread_mutex_lock (&gpb_fake_lock);
-    while (!context->closing && context->let_go == command->let_go)
+    while (!command->lane.killed && !command->lane.let_go)
         pthread_cond_wait (&context->changed, &gpb_fake_lock);
-    gpb_status_t outcome = context->let_go != command->let_go ? GPB_OK : GPB_CANCELLED;
+    gpb_status_t outcome = command->lane.let_go ? GPB_OK : GPB_CANCELLED;
     pthread_mutex_unlock (&gpb_fake_lock);
     return outcome;
 }
 
 static gpb_status_t
-s_run (gpb_context_t *context, const command_t *command)
+s_run_once (command_t *command)
+{
+    const gpb_argument_t *arguments = command->arguments;
+    return gpb_test_once (command->function->module->handler, &command->lane,
+                          s_memory (&arguments [0]), arguments [1].scalar.u64,
+                          arguments [2].scalar.u64, arguments [3].scalar.u64,
+                          arguments [4].scalar.u64)
+               ? GPB_OK
+               : GPB_CANCELLED;
+}
+
+static gpb_status_t
+s_run (gpb_context_t *context, command_t *command)
 {
     const gpb_argument_t *arguments = command->arguments;
     if (!command->function) {
@@ -99,7 +114,7 @@ s_run (gpb_context_t *context, const command_t *command)
             memset (command->to, 0, command->size);
         return GPB_OK;
     }
-    switch (command->function->module->id) {
+    switch (command->function->id) {
     case FUNCTION_ADD_F32: s_add_f32 (command); break;
     case FUNCTION_COPY:
         memmove (arguments [1].memory->data + arguments [1].offset,
@@ -111,7 +126,9 @@ s_run (gpb_context_t *context, const command_t *command)
     case FUNCTION_FAIL: return GPB_INTERNAL;
     case FUNCTION_LOSE: return GPB_UNAVAILABLE;
     case FUNCTION_NEVER_DONE: return s_wait_for_the_end (context, command);
+    case FUNCTION_ONCE: return s_run_once (command);
     case FUNCTION_NOOP:
+    case FUNCTION_DISPATCH:    //  has a thread of its own
     case FUNCTIONS: break;
     }
     return GPB_OK;
@@ -121,16 +138,20 @@ s_run (gpb_context_t *context, const command_t *command)
 //  An engine's life
 
 //  Under the lock. The eventfd comes last: who is woken by it finds the event done.
-static void
-s_finish (gpb_context_t *context, command_t *command, gpb_status_t outcome, uint64_t start_ns,
-          uint64_t end_ns)
+void
+gpb_fake_finish (gpb_context_t *context, command_t *command, gpb_status_t outcome,
+                 uint64_t start_ns, uint64_t end_ns)
 {
     stream_t *stream = &context->streams [command->stream];
     stream->first = command->next;
     if (!stream->first)
         stream->last = NULL;
-    if (outcome == GPB_UNAVAILABLE)
+    if (outcome == GPB_UNAVAILABLE && !context->backend->devices [context->number].lost) {
         context->backend->devices [context->number].lost = true;
+        for (gpb_context_t *other = gpb_fake_contexts; other; other = other->next)
+            if (other->number == context->number)
+                gpb_fake_kill_lanes (other);
+    }
     for (size_t index = 0; index < command->uses_count; index++) {
         gpb_memory_t *memory = command->uses [index];
         memory->commands--;
@@ -182,7 +203,7 @@ s_engine (void *argument)
             s_sleep_until (start_ns + delay_us * 1000);
         uint64_t end_ns = gpb_clock_ns ();
         pthread_mutex_lock (&gpb_fake_lock);
-        s_finish (context, command, outcome, start_ns, end_ns);
+        gpb_fake_finish (context, command, outcome, start_ns, end_ns);
     }
     pthread_mutex_unlock (&gpb_fake_lock);
     return NULL;
@@ -207,7 +228,12 @@ gpb_fake_stop_engines (gpb_context_t *context)
 {
     pthread_mutex_lock (&gpb_fake_lock);
     context->closing = true;
+    for (unsigned index = 0; index < context->streams_count; index++)
+        for (command_t *command = context->streams [index].first; command; command = command->next)
+            command->lane.killed = true;
     pthread_cond_broadcast (&context->changed);
+    while (context->lane_threads > 0)
+        pthread_cond_wait (&context->changed, &gpb_fake_lock);
     pthread_mutex_unlock (&gpb_fake_lock);
     for (unsigned index = 0; index < context->workers_count; index++)
         pthread_join (context->workers [index].thread, NULL);
@@ -218,7 +244,6 @@ gpb_fake_enqueue (gpb_context_t *context, command_t *command)
 {
     stream_t *stream = &context->streams [command->stream];
     command->sequence = context->sequence++;
-    command->let_go = context->let_go;
     for (size_t index = 0; index < command->uses_count; index++)
         command->uses [index]->commands++;
     if (command->function)
@@ -236,7 +261,10 @@ gpb_fake_let_go (void)
 {
     pthread_mutex_lock (&gpb_fake_lock);
     for (gpb_context_t *context = gpb_fake_contexts; context; context = context->next) {
-        context->let_go++;
+        for (unsigned index = 0; index < context->streams_count; index++)
+            for (command_t *command = context->streams [index].first; command;
+                 command = command->next)
+                command->lane.let_go = true;
         pthread_cond_broadcast (&context->changed);
     }
     pthread_mutex_unlock (&gpb_fake_lock);

@@ -196,3 +196,108 @@ gpb_reference_nbody (gpb_reference_t *next_bodies, gpb_reference_t *next_velocit
         next_bodies [4 * self + 3] = (gpb_reference_t){ .value = body [3] };
     }
 }
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Kernels that stay on their devices
+
+void
+gpb_reference_double (float *doubled, const float *values, size_t n)
+{
+    for (size_t index = 0; index < n; index++)
+        doubled [index] = values [index] + values [index];
+}
+
+void
+gpb_reference_double_i32 (int32_t *doubled, const int32_t *values, size_t n)
+{
+    for (size_t index = 0; index < n; index++)
+        doubled [index] = (int32_t) ((uint32_t) values [index] << 1);
+}
+
+uint64_t
+gpb_reference_sum_64 (const uint32_t *values, size_t n)
+{
+    uint64_t sum = 0;
+    for (size_t index = 0; index < n; index++)
+        sum += values [index];
+    return sum;
+}
+
+//  Whether the value at index a comes before the one at index b.
+static bool
+s_before (const float *values, size_t a, size_t b)
+{
+    const float left = values [a], right = values [b];
+    if (isnan (left) != isnan (right))
+        return isnan (right);
+    if (isnan (left) || left == right)
+        return a < b;
+    return left > right;
+}
+
+//  Each round looks for the first of those that come after the one before.
+size_t
+gpb_reference_top_k (float largest [GPB_REFERENCE_TOP_K], const float *values, size_t n)
+{
+    size_t found = 0, last = n;
+    for (; found < GPB_REFERENCE_TOP_K && found < n; found++) {
+        size_t best = n;
+        for (size_t index = 0; index < n; index++)
+            if ((last == n || s_before (values, last, index))
+                && (best == n || s_before (values, index, best)))
+                best = index;
+        largest [found] = values [best];
+        last = best;
+    }
+    return found;
+}
+
+void
+gpb_reference_moving_average (gpb_reference_t *averages, const float *stream, size_t n)
+{
+    for (size_t index = 0; index < n; index++) {
+        const size_t window = index + 1 < GPB_REFERENCE_WINDOW ? index + 1 : GPB_REFERENCE_WINDOW;
+        double sum = 0, magnitude = 0;
+        for (size_t at = index + 1 - window; at <= index; at++) {
+            sum += (double) stream [at];
+            magnitude += fabs ((double) stream [at]);
+        }
+        //  One rounding a sum, and a division that OpenCL lets be off by 2.5 ulp (5 u).
+        averages [index].value = sum / (double) window;
+        averages [index].bound =
+            GPB_REFERENCE_U * (double) (window + 5) * magnitude / (double) window;
+    }
+}
+
+void
+gpb_reference_running_stats (gpb_reference_t statistics [5], const float *stream, size_t n)
+{
+    long double sum = 0, magnitude = 0, squares = 0;
+    float smallest = n > 0 ? stream [0] : 0, largest = smallest;
+    for (size_t index = 0; index < n; index++) {
+        sum += (long double) stream [index];
+        magnitude += fabsl ((long double) stream [index]);
+        smallest = stream [index] < smallest ? stream [index] : smallest;
+        largest = stream [index] > largest ? stream [index] : largest;
+    }
+    const long double count = (long double) n, mean = n > 0 ? sum / count : 0;
+    for (size_t index = 0; index < n; index++)
+        squares += ((long double) stream [index] - mean) * ((long double) stream [index] - mean);
+    //  The mean: a rounding for each value, and four for each message, of which there are n at the
+    //  most; relative to the mean magnitude.
+    const double u = GPB_REFERENCE_U64 * (double) (5 * n + 8);
+    const double mean_bound = n > 0 ? u * (double) (magnitude / count) : 0;
+    //  Joining two parts of a and b values adds step^2 a b / (a + b), where step is the difference
+    //  of two means that are off by mean_bound each. The sum of |step| a b / (a + b) over all joins
+    //  is at most sqrt (squares * n), by Cauchy and Schwarz.
+    const double squares_bound =
+        u * (double) squares + 4 * mean_bound * (double) sqrtl (squares * count);
+    statistics [0] = (gpb_reference_t){ .value = (double) n };
+    statistics [1] = (gpb_reference_t){ (double) mean, mean_bound };
+    statistics [2] = (gpb_reference_t){ 0 };
+    if (n > 1)
+        statistics [2] =
+            (gpb_reference_t){ (double) (squares / (count - 1)), squares_bound / (double) (n - 1) };
+    statistics [3] = (gpb_reference_t){ .value = (double) smallest };
+    statistics [4] = (gpb_reference_t){ .value = (double) largest };
+}

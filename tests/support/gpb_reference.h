@@ -6,7 +6,8 @@
 //  device may be off by: u is half a unit in the last place of 1.0f (2^-24), each operation in
 //  float is off by u of its result at the most, and the bounds count operations (Higham, Accuracy
 //  and Stability of Numerical Algorithms, 3.1) to first order with the reference's own error
-//  (2^-53) left out. Any thread.
+//  (2^-53) left out. Of a persistent kernel that keeps something between messages the reference
+//  takes the lane's whole stream. Any thread.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -48,5 +49,30 @@ void gpb_reference_matmul (gpb_reference_t *c, const float *a, const float *b, s
 void gpb_reference_nbody (gpb_reference_t *next_bodies, gpb_reference_t *next_velocities,
                           const float *bodies, const float *velocities, size_t n, float time_step,
                           float softening);
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Kernels that stay on their devices; echo's reference is what it was given
+
+//  Half a unit in the last place of 1.0: what running_stats computes in.
+#define GPB_REFERENCE_U64 (GPB_REFERENCE_U / 536870912.0)
+
+#define GPB_REFERENCE_TOP_K 16
+#define GPB_REFERENCE_WINDOW 16
+
+//  Bit for bit.
+void gpb_reference_double (float *doubled, const float *values, size_t n);
+void gpb_reference_double_i32 (int32_t *doubled, const int32_t *values, size_t n);
+uint64_t gpb_reference_sum_64 (const uint32_t *values, size_t n);
+
+//  Bit for bit; equal values in the order in which they came, a NaN below every number. Returns how
+//  many there are.
+size_t gpb_reference_top_k (float largest [GPB_REFERENCE_TOP_K], const float *values, size_t n);
+
+//  Each value's average, of the stream's n values so far.
+void gpb_reference_moving_average (gpb_reference_t *averages, const float *stream, size_t n);
+
+//  Count, mean, sample variance, smallest and largest of the stream's n values, however they were
+//  cut into messages.
+void gpb_reference_running_stats (gpb_reference_t statistics [5], const float *stream, size_t n);
 
 #endif

@@ -1,4 +1,5 @@
-//  gpb_test_actor - a device's or a pool's actor for a test, and a client's usual words with it
+//  gpb_test_actor - a device's, a pool's or a kernel host's actor for a test, and a client's usual
+//  words with it
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -6,6 +7,7 @@
 
 #include "gpb_clock.h"
 #include "gpb_device.h"
+#include "gpb_host.h"
 #include "gpb_pool.h"
 #include "gpb_service.h"
 #include "gpb_test.h"
@@ -56,6 +58,23 @@ gpb_test_actor_pool (gpb_test_actor_t *self, const char *backend, const char *co
     self->config = gpb_test_actor_config (backend, settings);
     gpb_pool_args_t args = { .config = self->config, .index = 0 };
     self->actor = zactor_new (gpb_pool, &args);
+    ck_assert_ptr_nonnull (self->actor);
+    gpb_test_actor_bind (self, GPB_TEST_ACTOR_INPROC);
+}
+
+void
+gpb_test_actor_host (gpb_test_actor_t *self, const char *backend, const char *folder,
+                     const char *const *settings)
+{
+    char path [8192];
+    const char *source = getenv ("GPB_SOURCE_DIR");
+    snprintf (path, sizeof path, "%s/%s:%s/kernels", source, folder, source);
+    const char *all [64] = { "kernel_path", path };
+    for (size_t index = 0; settings && settings [index]; index++)
+        all [2 + index] = settings [index];
+    self->config = gpb_test_actor_config (backend, all);
+    gpb_host_args_t args = { .config = self->config, .index = 0 };
+    self->actor = zactor_new (gpb_host, &args);
     ck_assert_ptr_nonnull (self->actor);
     gpb_test_actor_bind (self, GPB_TEST_ACTOR_INPROC);
 }

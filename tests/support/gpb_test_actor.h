@@ -1,4 +1,5 @@
-//  gpb_test_actor - a device's or a pool's actor for a test, and a client's usual words with it
+//  gpb_test_actor - a device's, a pool's or a kernel host's actor for a test, and a client's usual
+//  words with it
 //
 //  The actor stands alone, without a node around it, and finds the kernels of tests/packages. Every
 //  function ends the test where something fails that the test is not about. One thread.
@@ -29,6 +30,11 @@ gpb_config_t *gpb_test_actor_config (const char *backend, const char *const *set
 void gpb_test_actor_device (gpb_test_actor_t *self, const char *backend,
                             const char *const *settings);
 void gpb_test_actor_pool (gpb_test_actor_t *self, const char *backend, const char *const *settings);
+
+//  The same for a kernel host, which finds the persistent kernels of the source tree's folder
+//  beside those that ship.
+void gpb_test_actor_host (gpb_test_actor_t *self, const char *backend, const char *folder,
+                          const char *const *settings);
 
 //  Binds one more endpoint; self->endpoint is where it is.
 void gpb_test_actor_bind (gpb_test_actor_t *self, const char *endpoint);

@@ -30,7 +30,7 @@ gpb_test_broker_start (gpb_test_broker_t *self, unsigned devices)
         gpb_pipe_ask (self->actor, (const char *[]){ "BIND", "inproc://broker", NULL }, &error));
     ck_assert_str_eq (error.text, "inproc://broker");
     gpb_test_peer_open (&self->client, "inproc://broker");
-    self->devices_count = 0;
+    self->devices_count = self->hosts_count = 0;
 }
 
 //  The broker asks the device for its figures before it answers the command.
@@ -59,12 +59,43 @@ gpb_test_broker_open (gpb_test_broker_t *self, unsigned devices)
 }
 
 void
+gpb_test_broker_open_hosts (gpb_test_broker_t *self, unsigned devices)
+{
+    gpb_error_t error;
+    gpb_test_broker_open (self, devices);
+    for (unsigned index = 0; index < devices; index++) {
+        gpb_test_executor_t *host = &self->hosts [index];
+        char number [12];
+        gpb_test_executor_open_host (host, index ? "second-host" : "first-host",
+                                     GPB_TEST_PERSISTENT);
+        snprintf (number, sizeof number, "%u", index);
+        ck_assert_ok (gpb_pipe_ask (self->actor,
+                                    (const char *[]){ "HOST", number, host->endpoint, NULL },
+                                    &error));
+        self->hosts_count++;
+    }
+}
+
+void
+gpb_test_broker_open_isolated (gpb_test_broker_t *self)
+{
+    gpb_error_t error;
+    gpb_test_broker_open (self, 1);
+    self->devices [0].resident = GPB_TEST_PERSISTENT;
+    ck_assert_ok (gpb_pipe_ask (self->actor,
+                                (const char *[]){ "HOST", "0", self->devices [0].endpoint, NULL },
+                                &error));
+}
+
+void
 gpb_test_broker_close (gpb_test_broker_t *self)
 {
     gpb_test_peer_close (&self->client);
     zactor_destroy (&self->actor);
     for (unsigned index = 0; index < self->devices_count; index++)
         gpb_test_executor_close (&self->devices [index]);
+    for (unsigned index = 0; index < self->hosts_count; index++)
+        gpb_test_executor_close (&self->hosts [index]);
     gpb_config_destroy (&self->config);
 }
 

@@ -15,12 +15,15 @@
 
 #define GPB_TEST_DEVICES_MAX 2
 #define GPB_TEST_KERNEL "vector_add"
+#define GPB_TEST_PERSISTENT "echo"
 
 typedef struct {
     gpb_config_t *config;
     zactor_t *actor;
     gpb_test_executor_t devices [GPB_TEST_DEVICES_MAX];
     unsigned devices_count;    //  introduced
+    gpb_test_executor_t hosts [GPB_TEST_DEVICES_MAX];
+    unsigned hosts_count;    //  likewise
     gpb_test_peer_t client;
 } gpb_test_broker_t;
 
@@ -35,6 +38,13 @@ void gpb_test_broker_open (gpb_test_broker_t *self, unsigned devices);
 
 //  Tells the broker of a device that the test has opened.
 void gpb_test_broker_introduce (gpb_test_broker_t *self, unsigned index);
+
+//  Starts one whose devices have kernel hosts too.
+void gpb_test_broker_open_hosts (gpb_test_broker_t *self, unsigned devices);
+
+//  Starts one with a device that has a process of its own, as its supervisor shows it: the kernel
+//  host is at the device's own endpoint, and devices [0] gets what is for either.
+void gpb_test_broker_open_isolated (gpb_test_broker_t *self);
 
 //  Stops the broker, where the test has not, and closes what else there is.
 void gpb_test_broker_close (gpb_test_broker_t *self);

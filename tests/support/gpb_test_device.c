@@ -185,6 +185,12 @@ gpb_test_i32 (int32_t value)
     return (gpb_argument_t){ .kind = GPB_ARGUMENT_SCALAR, .scalar = { .i32 = value }, .size = 4 };
 }
 
+gpb_argument_t
+gpb_test_u64 (uint64_t value)
+{
+    return (gpb_argument_t){ .kind = GPB_ARGUMENT_SCALAR, .scalar = { .u64 = value }, .size = 8 };
+}
+
 //  A module is opened for itself alone (RTLD_LOCAL), so that its symbols are asked of the file.
 static void
 s_fake_symbol (const char *name, void *function, size_t size)

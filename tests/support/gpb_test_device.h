@@ -59,6 +59,7 @@ gpb_function_t *gpb_test_device_function (gpb_test_device_t *self, const char *s
 
 gpb_argument_t gpb_test_memory (gpb_memory_t *memory, uint64_t offset);
 gpb_argument_t gpb_test_i32 (int32_t value);
+gpb_argument_t gpb_test_u64 (uint64_t value);
 
 //  gpb_fake_faults and gpb_fake_let_go of the fake backend that this process has open
 //  (gpb_fake_backend.h).

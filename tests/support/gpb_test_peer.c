@@ -86,6 +86,38 @@ gpb_test_peer_settle (gpb_test_peer_t *self)
 }
 
 void
+gpb_test_peer_message (gpb_test_peer_t *self, uint64_t id, const char *kernel,
+                       const uint64_t *lane_key, int device, size_t size)
+{
+    Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
+    Gpb__V1__Execute execute = GPB__V1__EXECUTE__INIT;
+    Gpb__V1__Argument in = GPB__V1__ARGUMENT__INIT, out = GPB__V1__ARGUMENT__INIT;
+    Gpb__V1__Output output = GPB__V1__OUTPUT__INIT;
+    Gpb__V1__Argument *arguments [] = { &in, &out };
+    request.id = id;
+    request.body_case = GPB__V1__REQUEST__BODY_EXECUTE;
+    request.execute = &execute;
+    execute.kernel = (char *) kernel;
+    execute.arguments = arguments;
+    execute.n_arguments = 2;
+    in.value_case = GPB__V1__ARGUMENT__VALUE_FRAME;
+    out.value_case = GPB__V1__ARGUMENT__VALUE_OUTPUT;
+    out.output = &output;
+    if (lane_key) {
+        execute.lane_case = GPB__V1__EXECUTE__LANE_LANE_KEY;
+        execute.lane_key = *lane_key;
+    }
+    if (device >= 0) {
+        execute.placement_case = GPB__V1__EXECUTE__PLACEMENT_DEVICE;
+        execute.device = (uint32_t) device;
+    }
+    zmq_msg_t payload;
+    const void *data = gpb_test_payload (&payload, size);
+    ck_assert_ptr_nonnull (data);
+    gpb_test_peer_send (self, &request, &payload);
+}
+
+void
 gpb_test_peer_execute (gpb_test_peer_t *self, uint64_t id, const char *kernel, int device,
                        uint32_t timeout_ms)
 {
@@ -152,6 +184,13 @@ gpb_test_executor_open (gpb_test_executor_t *self, const char *name)
 }
 
 void
+gpb_test_executor_open_host (gpb_test_executor_t *self, const char *name, const char *kernel)
+{
+    gpb_test_executor_open (self, name);
+    self->resident = kernel;
+}
+
+void
 gpb_test_executor_close (gpb_test_executor_t *self)
 {
     zsock_destroy (&self->router);
@@ -213,6 +252,22 @@ s_answer_stats (gpb_test_executor_t *self, const gpb_hop_t *hop)
     self->stats_asked++;
 }
 
+static void
+s_answer_residency (gpb_test_executor_t *self, const gpb_hop_t *hop)
+{
+    Gpb__V1__Residency residency = GPB__V1__RESIDENCY__INIT, *residencies [] = { &residency };
+    residency.kernel = (char *) self->resident;
+    residency.state = self->residency;
+    Gpb__V1__Reply reply = GPB__V1__REPLY__INIT;
+    Gpb__V1__StatsReply stats = GPB__V1__STATS_REPLY__INIT;
+    stats.n_residencies = 1;
+    stats.residencies = residencies;
+    reply.body_case = GPB__V1__REPLY__BODY_STATS;
+    reply.stats = &stats;
+    s_answer_reply (self, hop, &reply, NULL);
+    self->stats_asked++;
+}
+
 void
 gpb_test_executor_lose (gpb_test_executor_t *self, bool is_lasting, const char *reason)
 {
@@ -256,7 +311,12 @@ gpb_test_executor_poll (gpb_test_executor_t *self, gpb_test_work_t *work)
             work->size = zmq_msg_size (&self->message.payloads [0]);
         }
         switch (request->body_case) {
-        case GPB__V1__REQUEST__BODY_STATS: s_answer_stats (self, &work->hop); break;
+        case GPB__V1__REQUEST__BODY_STATS:
+            if (work->hop.flags & GPB_HOP_HOST)
+                s_answer_residency (self, &work->hop);
+            else
+                s_answer_stats (self, &work->hop);
+            break;
         case GPB__V1__REQUEST__BODY_GOODBYE:
             self->goodbyes++;
             self->goodbye_owner = work->hop.owner;
@@ -311,8 +371,10 @@ gpb_test_executor_answer (gpb_test_executor_t *self, const gpb_test_work_t *work
     reply.id = work->id;
     reply.status = (Gpb__V1__Status) status;
     reply.message = (char *) text;
-    reply.memory_case = GPB__V1__REPLY__MEMORY_AVAILABLE_MEMORY;
-    reply.available_memory = self->available_memory;
+    if (!(work->hop.flags & GPB_HOP_HOST)) {
+        reply.memory_case = GPB__V1__REPLY__MEMORY_AVAILABLE_MEMORY;
+        reply.available_memory = self->available_memory;
+    }
     s_answer_reply (self, &work->hop, &reply, payload);
 }
 

@@ -41,6 +41,11 @@ const Gpb__V1__Reply *gpb_test_peer_expect (gpb_test_peer_t *self, uint64_t id,
 //  Everything sent before has been looked at when this returns, and no reply is there.
 void gpb_test_peer_settle (gpb_test_peer_t *self);
 
+//  Sends a message of a persistent kernel, with a payload of so many bytes; lane_key NULL: none,
+//  device < 0: any.
+void gpb_test_peer_message (gpb_test_peer_t *self, uint64_t id, const char *kernel,
+                            const uint64_t *lane_key, int device, size_t size);
+
 //  Sends an execute request; device < 0: any.
 void gpb_test_peer_execute (gpb_test_peer_t *self, uint64_t id, const char *kernel, int device,
                             uint32_t timeout_ms);
@@ -61,7 +66,8 @@ typedef struct {
     size_t payloads_count;
 } gpb_test_work_t;
 
-//  A device as a broker sees it: a ROUTER over inproc. It answers stats and goodbye by itself.
+//  A device, or its kernel host, as a broker sees it: a ROUTER over inproc. It answers stats,
+//  goodbye and cancel by itself.
 typedef struct {
     zsock_t *router;
     char endpoint [64];
@@ -71,7 +77,9 @@ typedef struct {
     char name [32];
     const char *capability;    //  one beside "gpu", or NULL
     uint64_t available_memory;
-    bool has_pool;    //  says its pool's figures
+    bool has_pool;           //  says its pool's figures
+    const char *resident;    //  the only kernel of the kernel host that it is, or is too
+    Gpb__V1__ResidencyState residency;
     unsigned stats_asked;
     unsigned goodbyes;
     uint64_t goodbye_owner;    //  of the last one
@@ -80,6 +88,7 @@ typedef struct {
 } gpb_test_executor_t;
 
 void gpb_test_executor_open (gpb_test_executor_t *self, const char *name);
+void gpb_test_executor_open_host (gpb_test_executor_t *self, const char *name, const char *kernel);
 void gpb_test_executor_close (gpb_test_executor_t *self);
 
 //  Reads what is there up to the next request that is work; false where there is none.

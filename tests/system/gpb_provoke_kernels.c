@@ -192,6 +192,53 @@ s_register_compile (gpb_stage_t *self)
 }
 
 //  ---------------------------------------------------------------------------------------------------------
+//  Persistent kernels
+
+static const char s_persistent [] =
+    "id = \"%s\"; source = \"stays.c\"; persistent = true; devices = [ \"99\" ];\n"
+    "parameters = ( { name = \"in\"; direction = \"in\"; type = \"u8\"; },\n"
+    "{ name = \"out\"; direction = \"out\"; type = \"u8\"; count = \"count\"; } );\n";
+
+static gpb_request_t *
+s_register_persistent (const char *id)
+{
+    char definition [512];
+    snprintf (definition, sizeof definition, s_persistent, id);
+    return gpb_request_register (definition, "nothing that is ever compiled", true);
+}
+
+static void
+s_register_turns (gpb_stage_t *self)
+{
+    gpb_stage_call (self, s_register_persistent ("add"));
+}
+
+static void
+s_persistent_device (gpb_stage_t *self)
+{
+    gpb_reply_t *reply = gpb_test_call_ok (self->client, s_register_persistent ("stays"));
+    gpb_reply_destroy (&reply);
+    gpb_request_t *request = gpb_request_execute ("stays");
+    gpb_request_in (request, "message", 7);
+    gpb_request_out (request, 0);
+    gpb_stage_call (self, request);
+}
+
+static void
+s_lane_kernel (gpb_stage_t *self)
+{
+    Gpb__V1__Request request = GPB__V1__REQUEST__INIT;
+    Gpb__V1__Execute execute = GPB__V1__EXECUTE__INIT;
+    request.id = 1;
+    request.body_case = GPB__V1__REQUEST__BODY_EXECUTE;
+    request.execute = &execute;
+    execute.kernel = (char *) "add";
+    execute.lane_case = GPB__V1__EXECUTE__LANE_LANE_KEY;
+    gpb_test_raw_request (&self->raw, &request, NULL);
+    gpb_stage_recv_raw (self);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
 //  The table's rows
 
 const gpb_provocation_t gpb_provocations_kernels [] = {
@@ -211,5 +258,8 @@ const gpb_provocation_t gpb_provocations_kernels [] = {
     { "register_exists", s_register_exists, "replace" },
     { "register_definition", s_register_definition, ":2" },
     { "register_compile", s_register_compile, "nothing.c:1: error" },
+    { "register_turns", s_register_turns, "is not persistent" },
+    { "persistent_device", s_persistent_device, "may stay on" },
+    { "lane_kernel", s_lane_kernel, "add is launched for every request" },
     { NULL, NULL, NULL },
 };

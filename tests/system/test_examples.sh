@@ -55,6 +55,7 @@ example asynchronous "$build/examples/asynchronous" "$endpoint"
 example composed "$build/examples/composed"
 example rented "$build/examples/rented"
 example device "$build/examples/device"
+example stream "$build/examples/stream"
 
 # A second node, which lets in only whom it knows.
 mkdir "$scratch/allowed"

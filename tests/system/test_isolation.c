@@ -620,10 +620,114 @@ START_TEST (test_many_losses_leave_nothing_behind)
                        s_open_files ());
         poll (NULL, 0, 10);
     }
-    ck_assert_uint_eq (s_count_files (s_folder), 2);    //  a folder, and an endpoint in it
+    ck_assert_uint_eq (s_count_files (s_folder), 3);    //  a folder, and two endpoints in it
     s_child ();
     gpb_client_destroy (&client);
     s_stop ();
+}
+END_TEST
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Persistent kernels
+
+//  A message to a kernel that answers it as it is, after so many microseconds where it is
+//  fake_stuck.
+static gpb_request_t *
+s_message (const char *kernel, const uint32_t *words, size_t count)
+{
+    gpb_request_t *request = gpb_request_execute (kernel);
+    gpb_request_in (request, words, count * sizeof *words);
+    gpb_request_out (request, 0);
+    return request;
+}
+
+static void
+s_expect_words (gpb_reply_t *reply, const uint32_t *words, size_t count)
+{
+    size_t size;
+    ck_assert_msg (gpb_reply_status (reply) == GPB_OK, "%s", gpb_reply_message (reply));
+    const void *answer = gpb_reply_result (reply, 0, &size);
+    ck_assert_uint_eq (size, count * sizeof *words);
+    ck_assert_mem_eq (answer, words, size);
+    gpb_reply_destroy (&reply);
+}
+
+//  It stands still when this returns: a thread of it may run on for a while.
+static void
+s_stand_still (pid_t pid)
+{
+    uint64_t end_ns = gpb_clock_ns () + 10 * GPB_NS_PER_S;
+    char state = 0;
+    ck_assert_int_eq (kill (pid, SIGSTOP), 0);
+    while (gpb_test_parent (pid, &state) && state != 'T') {
+        ck_assert_uint_lt (gpb_clock_ns (), end_ns);
+        poll (NULL, 0, 2);
+    }
+}
+
+//  With what both need for a lane that stays, and by a launch for each message.
+static void
+s_start_persistent (bool has_lanes, const char *set)
+{
+    setenv ("GPB_FAKE_SVM", has_lanes ? "1" : "0", 1);
+    s_start_fake (1, set);
+}
+
+static void
+s_lose_messages (bool has_lanes)
+{
+    static const uint32_t words [] = { 1, 2, 3, 4, 5 };
+    s_start_persistent (has_lanes, "log_level=error");
+    gpb_client_t *client = gpb_test_client (&s_node), *other = gpb_test_client (&s_node);
+    s_expect_words (gpb_test_call (client, s_message ("fake_echo", words, 5)), words, 5);
+    s_stand_still (s_child ());
+    gpb_request_t *request = s_message ("fake_echo", words, 5);
+    gpb_request_set_idempotent (request);
+    const uint64_t twice = s_send (client, request);
+    s_send (client, s_message ("fake_echo", words, 4));
+    gpb_test_wait_figure (other, gpb_test_in_flight, 2);
+    ck_assert_int_eq (kill (s_child (), SIGKILL), 0);
+    for (unsigned count = 0; count < 2; count++) {
+        gpb_reply_t *reply = s_recv (client);
+        if (gpb_reply_id (reply) == twice)
+            s_expect_words (reply, words, 5);
+        else if (gpb_reply_status (reply) == GPB_OK)    //  it was not begun
+            s_expect_words (reply, words, 4);
+        else
+            s_expect (reply, GPB_UNAVAILABLE, "device 0 was lost under this request");
+    }
+    s_await_ready (other, 0, 1);
+    s_expect_words (gpb_test_call (client, s_message ("fake_echo", words, 5)), words, 5);
+    ck_assert_ptr_null (gpb_client_recv (client, 0));
+    gpb_client_destroy (&client);
+    gpb_client_destroy (&other);
+    s_stop ();
+}
+
+START_TEST (test_a_message_that_is_lost_with_its_process_runs_in_the_next_one)
+{
+    s_lose_messages (true);
+    s_lose_messages (false);
+}
+END_TEST
+
+static void
+s_hang (bool has_lanes, const char *reason)
+{
+    static const uint32_t words [] = { UINT32_MAX, 7 };
+    s_start_persistent (has_lanes, "kernel_timeout_ms=500");
+    gpb_client_t *client = gpb_test_client (&s_node);
+    s_expect (gpb_test_call (client, s_message ("fake_stuck", words, 2)), GPB_UNAVAILABLE, reason);
+    s_await_ready (client, 0, 1);
+    s_expect_words (gpb_test_call (client, s_message ("fake_stuck", &words [1], 1)), &words [1], 1);
+    gpb_client_destroy (&client);
+    s_stop ();
+}
+
+START_TEST (test_a_handler_that_does_not_return_ends_its_process_and_the_reason_is_said)
+{
+    s_hang (true, "kernel fake_stuck did not");
+    s_hang (false, "a launch of kernel fake_stuck on device 0 does not end");
 }
 END_TEST
 
@@ -654,4 +758,7 @@ GPB_TEST_MAIN ("isolation", 120,
                test_payloads_of_all_sizes_cross_to_a_thread, test_an_answer_outlives_its_device,
                test_a_node_that_is_killed_leaves_no_process_and_no_file,
                test_a_node_with_a_process_that_stands_still_stops_in_time,
-               test_many_losses_leave_nothing_behind, test_a_pointer_does_not_cross_processes)
+               test_many_losses_leave_nothing_behind,
+               test_a_message_that_is_lost_with_its_process_runs_in_the_next_one,
+               test_a_handler_that_does_not_return_ends_its_process_and_the_reason_is_said,
+               test_a_pointer_does_not_cross_processes)

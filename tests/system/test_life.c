@@ -160,6 +160,8 @@ START_TEST (test_every_endpoint_is_printed_as_it_is_and_serves)
     gpb_test_wait_figure (client, gpb_test_rented, 0);
     gpb_client_destroy (&client);
     gpb_test_node_stop (&node);
+    //  It has taken its socket's file along.
+    ck_assert_int_eq (access (ipc + strlen ("ipc://"), F_OK), -1);
 }
 END_TEST
 

@@ -247,13 +247,13 @@ s_fill (gpb_stage_t *self, const char *bound, int device)
 static void
 s_queue_full (gpb_stage_t *self)
 {
-    s_fill (self, "max_queued_requests=1", -1);
+    s_fill (self, "max_queued_requests=2", -1);
 }
 
 static void
 s_queue_full_device (gpb_stage_t *self)
 {
-    s_fill (self, "max_device_queued_requests=1", 0);
+    s_fill (self, "max_device_queued_requests=2", 0);
 }
 
 static void
@@ -417,10 +417,10 @@ static const gpb_provocation_t s_provocations [] = {
     { "time_up", s_time_up, "time was up" },
     { "cancelled", s_cancelled, "took the request back" },
     { "cancel_nothing", s_cancel_nothing, "request 123456789" },
-    { "queue_full", s_queue_full, "on this node, which is the bound" },
-    { "queue_full_device", s_queue_full_device, "for its device alone, which is the bound" },
+    { "queue_full", s_queue_full, "wait on this node" },
+    { "queue_full_device", s_queue_full_device, "wait for its device alone" },
     { "queue_full_client", s_queue_full_client, "for this client, which is the bound" },
-    { "queue_too_small", s_queue_too_small, "at most 65536" },
+    { "queue_too_small", s_queue_too_small, "of the 65536 that may wait on this node" },
     { "draining", s_draining, "stopping" },
     { "no_device", s_no_device, "no device" },
     { "device_lost", s_device_lost, "lost" },

@@ -26,7 +26,7 @@ static void
 s_start (void)
 {
     gpb_test_use_fake (1, (uint64_t) 64 << 20);
-    gpb_test_node_start (&s_node, "--backends", "fake", "--set", "max_queued_requests=4");
+    gpb_test_node_start (&s_node, "--backends", "fake", "--set", "max_queued_requests=8");
 }
 
 static uint64_t

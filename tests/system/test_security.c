@@ -32,9 +32,10 @@ s_make_keys (void)
     gpb_test_allow ("bob");
 }
 
-//  A node with keys, with these limits, on tcp and, as its second endpoint, ipc.
+//  A node with keys, with these limits and one more setting, on tcp and, as its second endpoint,
+//  ipc.
 static void
-s_start (const char *limits)
+s_start_with (const char *limits, const char *setting)
 {
     char set [1024], ipc [256];
     s_make_keys ();
@@ -42,7 +43,14 @@ s_start (const char *limits)
     snprintf (ipc, sizeof ipc, "ipc://%s", gpb_test_path ("socket"));
     gpb_test_node_start (&s_node, "--backends", "fake", "--curve", gpb_test_path ("node"),
                          "--allowed-keys", gpb_test_allowed (), "--set", set, "--set",
-                         "allow_register=true", "--bind", GPB_TEST_ANY_PORT, "--bind", ipc);
+                         "allow_register=true", "--set", setting, "--bind", GPB_TEST_ANY_PORT,
+                         "--bind", ipc);
+}
+
+static void
+s_start (const char *limits)
+{
+    s_start_with (limits, "drain_ms=10000");    //  the default
 }
 
 static void
@@ -387,6 +395,30 @@ START_TEST (test_requests_in_flight_are_those_of_all_connections_of_a_name)
 }
 END_TEST
 
+START_TEST (test_a_flood_over_many_connections_of_a_key_leaves_room_to_others)
+{
+    enum { SLEEP_US = 2000000 };
+    s_start_with ("", "max_queued_requests=16");
+    gpb_client_t *first = s_client ("alice"), *second = s_client ("alice"), *bob = s_client ("bob");
+    s_expect (second, gpb_request_health (), GPB_OK, "");
+    s_expect (bob, gpb_request_health (), GPB_OK, "");
+    for (int count = 0; count < 15; count++) {
+        gpb_request_t *request = gpb_test_sleep (SLEEP_US);
+        ck_assert_uint_ne (gpb_client_send (first, &request, &error), 0);
+    }
+    gpb_test_wait_figure (bob, gpb_test_queue_depth, 8);
+    s_expect (second, gpb_test_sleep (0), GPB_RESOURCE_EXHAUSTED,
+              "8 requests wait on this node, 8 of them of this key");
+    gpb_request_t *request = gpb_test_sleep (0);
+    ck_assert_uint_ne (gpb_client_send (bob, &request, &error), 0);
+    gpb_test_wait_figure (bob, gpb_test_queue_depth, 9);
+    gpb_client_destroy (&first);
+    gpb_client_destroy (&second);
+    gpb_client_destroy (&bob);
+    s_stop ();
+}
+END_TEST
+
 static gpb_request_t *
 s_rent (uint64_t size)
 {
@@ -543,5 +575,6 @@ GPB_TEST_MAIN ("security", 60, test_a_node_does_not_start_open_to_other_machines
                test_nobody_can_claim_a_key_in_its_metadata,
                test_kernels_and_registering_are_as_the_name_may,
                test_requests_in_flight_are_those_of_all_connections_of_a_name,
+               test_a_flood_over_many_connections_of_a_key_leaves_room_to_others,
                test_rented_bytes_are_those_of_all_connections_of_a_name,
                test_no_key_is_ever_printed)

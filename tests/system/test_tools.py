@@ -9,6 +9,7 @@ import array
 import json
 import os
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -211,7 +212,7 @@ class Tools(unittest.TestCase):
                             <= latency["p99"] <= latency["max"], latency)
 
     def test_stats_tell_of_queues_memory_and_kernels(self):
-        node = Node("--set", "max_queued_requests=1", "--set", "aging_ms=50")
+        node = Node("--set", "max_queued_requests=2", "--set", "aging_ms=50")
         try:
             def run(*words):
                 one = subprocess.Popen([GPB, "--node", node.endpoint, *words, "run", *endless(16),
@@ -225,7 +226,7 @@ class Tools(unittest.TestCase):
             node.wait_for(lambda stats: busy(stats) == (2, 0))
             runs.append(run())
             stats = node.wait_for(lambda stats: busy(stats) == (2, 1))
-            self.assertEqual(stats["max_queue_depth"], 1)
+            self.assertEqual(stats["max_queue_depth"], 2)
             self.assertEqual(sum(stats["waiting"]), 1)
             self.assertEqual(stats["waiting"][:3], [0, 0, 0])
             self.assertGreater(stats["queue_size"], 0)
@@ -282,7 +283,8 @@ class Tools(unittest.TestCase):
         done = self.node.gpb("kernels", "vector_add")
         self.assertRegex(done.stdout.decode(), r"(?m)^n +scalar +i32 +- +- +-$")
         self.assertRegex(self.node.gpb("kernels").stdout.decode(),
-                         r"(?m)^vector_add +in:a in:b out:c i32:n +c = a \+ b$")
+                         r"(?m)^vector_add +- +in:a in:b out:c i32:n +c = a \+ b$")
+        self.assertIsNone(kernels["vector_add"]["persistent"])
         self.assert_refused(self.node.gpb("kernels", "no_such"), 1, "NOT_FOUND", "no_such")
 
     def test_ping_prints_percentiles(self):
@@ -319,6 +321,71 @@ class Tools(unittest.TestCase):
                                               "size": 4 * self.count}])
         table = self.add("--repeat", "5").stdout.decode()
         self.assertRegex(table, r"COUNT +MEAN +MIN +P50 +P95 +P99 +MAX\n +5 ")
+
+    def bench(self, *words):
+        return self.node.gpb("bench", "vector_add", "in:" + self.path("a"), "in:" + self.path("b"),
+                             "out:" + self.path("never"), f"i32:{self.count}", *words)
+
+    def test_a_bench_on_schedule_counts_from_the_scheduled_time(self):
+        done = self.bench("--rate", "50", "--seconds", "1", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assert_documented(answer)
+        self.assertEqual((answer["rate"], answer["scheduled"], answer["sent"]), (50, 50, 50))
+        self.assertEqual((answer["answered"], answer["failed"], answer["failures"]), (50, 0, []))
+        for key in ("latency_ns", "round_trip_ns", "lateness_ns"):
+            figures = answer[key]
+            self.assertEqual(figures["count"], 50)
+            self.assertLessEqual(figures["p50"], figures["p999"])
+            self.assertLessEqual(figures["p999"], figures["max"])
+        self.assertGreaterEqual(answer["latency_ns"]["max"], answer["round_trip_ns"]["max"])
+        # The last is due after 980 ms; it takes no longer than the time that a bench has.
+        self.assertGreater(answer["elapsed_ns"], 980e6)
+        self.assertIsNone(answer["message"])
+        self.assertFalse(os.path.exists(self.path("never")))
+
+    def test_a_bench_that_a_node_cannot_follow_ends_in_time(self):
+        done = self.bench("--rate", "10000000", "--seconds", "1", "--in-flight", "8", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertEqual(answer["scheduled"], 10000000)
+        self.assertLess(answer["sent"], 10000000)
+        self.assertEqual(answer["answered"], answer["sent"])
+        self.assertLess(answer["elapsed_ns"], 20e9 * SLOW)
+        self.assertGreater(answer["late"], 0)
+        self.assertGreater(answer["latency_ns"]["p50"], answer["round_trip_ns"]["p50"])
+
+    def test_a_bench_in_a_closed_loop_says_its_rate(self):
+        done = self.bench("--seconds", "1", "--in-flight", "4")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout.decode(),
+                         r"^vector_add: 4 in flight: \d+ answered OK in \S+ \S+, \d+ a second\n"
+                         r"TIME +COUNT +P50 +P95 +P99 +P99\.9 +MAX\nround trip +\d+ ")
+
+    def test_a_signal_ends_a_bench_with_the_figures_so_far(self):
+        before = self.node.json("stats")
+        bench = subprocess.Popen([GPB, "--node", self.node.endpoint, "--json", "bench", "vector_add",
+                                  "in:" + self.path("a"), "in:" + self.path("b"), "out:x",
+                                  f"i32:{self.count}", "--seconds", "3600"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.node.wait_for(lambda stats: stats["requests"] > before["requests"] + 100)
+        bench.send_signal(signal.SIGINT)
+        output, reason = bench.communicate(timeout=DEADLINE_S)
+        self.assertEqual((bench.returncode, reason), (1, b""))
+        answer = json.loads(output)
+        self.assertGreater(answer["answered"], 0)
+        self.assertEqual(answer["sent"],
+                         answer["answered"] + answer["failed"] + answer["unanswered"])
+        self.assert_refused(self.bench("--device", "99", "--seconds", "1"), 1, "NOT_FOUND", "99")
+
+    def test_what_only_a_persistent_kernel_takes_is_refused_for_others(self):
+        for words, option in ((("--stream", "10"), "--stream"), (("--on-demand",), "--on-demand"),
+                              (("--lane", "7"), "--lane")):
+            self.assert_refused(self.add(*words, target="none"), 1,
+                                f"{option} is for persistent kernels; vector_add is none")
+        self.assertFalse(os.path.exists(self.path("none")))
+        self.assert_refused(self.node.gpb("bench", "vector_add", "--payload", "64"), 1,
+                            "--payload says nothing of n, a scalar of vector_add")
 
     def test_a_run_has_a_priority_and_may_run_again(self):
         for words in (("--priority", "-3"), ("--priority=3", "--idempotent")):
@@ -365,7 +432,10 @@ class Tools(unittest.TestCase):
                       ("run", "vector_add", "i32:x"), ("run", "vector_add", "what"),
                       ("run", "vector_add", "in:-", "in:-", "out:c", "i32:1"),
                       ("devices", "--device", "0"), ("reserve",), ("top", "--interval", "1"),
-                      ("run", "vector_add", "--priority", "4")):
+                      ("run", "vector_add", "--priority", "4"),
+                      ("run", "vector_add", "--stream", "10", "--repeat", "2"),
+                      ("run", "vector_add", "--in-flight", "10"), ("bench",),
+                      ("bench", "vector_add", "i32:1", "--payload", "8")):
             self.assert_refused(self.node.gpb(*words), 2, "gpb: ", "gpb --help")
         for words in (("--bind",), ("--wings",), ("--set", "streams"), ("--set", "streams=99"),
                       ("--set", "straems=4"), ("more",)):
@@ -403,6 +473,167 @@ class Tools(unittest.TestCase):
         after = self.node.wait_for(lambda stats: stats["in_flight"] + stats["queue_depth"] == 0)
         self.assertEqual(sum(device["processed"] for device in after["devices"]),
                          sum(device["processed"] for device in before["devices"]))
+
+
+class Persistent(unittest.TestCase):
+    """Kernels that stay on their devices, through a node of their own with two lanes of each."""
+
+    assert_documented = assert_documented
+    COUNT = 100003
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node("--set", "persistent=running_stats:lanes=2")
+        cls.scratch = tempfile.TemporaryDirectory()
+        with open(cls.path("in"), "wb") as file:
+            file.write(floats(range(cls.COUNT)))
+
+    @classmethod
+    def tearDownClass(cls):
+        status = cls.node.stop()
+        cls.scratch.cleanup()
+        assert status == 0, status
+
+    @classmethod
+    def path(cls, name):
+        return os.path.join(cls.scratch.name, name)
+
+    def read(self, name, code="f"):
+        with open(self.path(name), "rb") as file:
+            return array.array(code, file.read())
+
+    def stream(self, kernel, *words, source="in", target="out", **more):
+        return self.node.gpb("run", kernel, "in:" + self.path(source), "out:" + self.path(target),
+                             *words, **more)
+
+    def residency(self, kernel):
+        kernels = self.node.json("kernels", kernel)["kernels"]
+        self.assert_documented(kernels)
+        return [one for one in kernels[0]["persistent"]["residencies"] if one["device"] == 0][0]
+
+    def test_a_file_is_streamed_and_its_answers_are_in_order(self):
+        doubled = array.array("f", (2 * index for index in range(self.COUNT)))
+        for words, on_demand in (((), False), (("--lane", "7", "--in-flight", "9"), False),
+                                 (("--on-demand",), True)):
+            done = self.stream("double", "--stream", "1024", "--json", *words)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(self.read("out"), doubled)
+            answer = json.loads(done.stdout)
+            self.assert_documented(answer)
+            count = -(-self.COUNT // 1024)
+            self.assertEqual((answer["count"], answer["size"]), (count, 4 * self.COUNT))
+            self.assertEqual(answer["round_trip_ns"]["count"], count)
+            message = answer["message"]
+            self.assertEqual(message["on_demand"], count if on_demand else 0)
+            self.assertEqual(message["ring_ns"]["count"], count)
+            # A time is there, or is said not to be: never zero for want of a clock.
+            self.assertEqual(message["clock"] != "none", message["measured"])
+            for key in ("taken_ns", "handler_ns", "back_ns"):
+                self.assertEqual(message[key]["count"], count if message["measured"] else 0)
+            self.assertGreater(message["ring_ns"]["min"], 0)
+
+    def test_pipes_are_streamed(self):
+        done = self.node.gpb("run", "double", "in:-", "out:-", "--stream", "1000",
+                             input=floats(range(2500)))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, floats(2 * index for index in range(2500)))
+        self.assertRegex(done.stderr.decode(), r"^3 messages in .*; the device's clock: \w+\n"
+                                               r"TIME +COUNT +P50 +P95 +P99 +MAX\nround trip +3 ")
+
+    def test_messages_of_one_lane_keep_their_order(self):
+        # Each answer says how many values its lane has had by then.
+        done = self.stream("running_stats", "--stream", "100", "--lane", "5", target="stats")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        counts = self.read("stats", "d")[::5]
+        self.assertEqual(list(counts), [*range(100, self.COUNT, 100), self.COUNT])
+
+    def test_kernels_and_stats_say_what_was_done(self):
+        # Nothing else here asks for top_k.
+        self.assertEqual(self.node.json("kernels", "top_k")["kernels"][0]["persistent"]["slots"], 64)
+        self.assertEqual(self.stream("top_k", "--stream", "2000").returncode, 0)
+        done = self.stream("top_k", "--on-demand")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        mine = lambda stats: [one for one in stats["residencies"]
+                              if (one["kernel"], one["device"]) == ("top_k", 0)][0]
+        # The broker shows what the kernel host said last.
+        stats = self.node.wait_for(lambda stats: mine(stats)["answered"] == 52)
+        self.assert_documented(stats)
+        kernels = self.node.json("kernels", "top_k")
+        self.assert_documented(kernels)
+        for one in (mine(stats), *(one for one in kernels["kernels"][0]["persistent"]["residencies"]
+                                   if one["device"] == 0)):
+            self.assertIn(one["state"], ("resident", "parked"))
+            self.assertEqual((one["answered"], one["failed"], one["waiting"]), (52, 0, 0))
+            self.assertEqual((one["on_demand"], one["version"], one["reason"]), (1, 1, ""))
+            self.assertEqual(one["latency_ns"]["count"], 52)
+            self.assertGreater(one["launches"], 0)
+            self.assertEqual([(lane["answered"], lane["waiting"]) for lane in one["lanes"]],
+                             [(51, 0)])
+        self.assertRegex(self.node.gpb("kernels").stdout.decode(),
+                         r"(?m)^top_k +(resident|parked|\d .*) +in:values out:largest ")
+        table = self.node.gpb("kernels", "top_k").stdout.decode()
+        self.assertRegex(table, r"(?m)^persistent: 1 lane of 64 slots of 4\.0 KiB")
+        self.assertRegex(table, r"(?m)^top_k +0 +(resident|parked) +1 +0 +0 +52 +0 +1 ")
+        self.assertRegex(table, r"(?m)^ +0 +0 +(resident|parked) +51 +0$")
+        self.assertRegex(self.node.gpb("stats").stdout.decode(), r"(?m)^top_k +0 +\w+ +1 ")
+        self.assertRegex(self.node.gpb("top", "--count", "1").stdout.decode(),
+                         r"(?m)^top_k +0 +\w+ +1 ")
+
+    def test_the_configuration_says_how_many_lanes(self):
+        done = self.stream("running_stats", "--stream", "1000", target="stats")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(self.residency("running_stats")["lanes"]), 2)
+        self.assertEqual(self.node.json("kernels", "running_stats")["kernels"][0]["persistent"]
+                         ["lanes"], 2)
+
+    def test_a_message_that_is_refused_says_its_number(self):
+        # A handler takes at most 65,536 values.
+        done = self.stream("running_stats", "--stream", "65537", target="none")
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn("INVALID_ARGUMENT: message 1: ", done.stderr.decode())
+        self.assertIn("the answers of 0 messages, 0 bytes, are in", done.stderr.decode())
+
+    @unittest.skipIf(SLOW > 1, "a sanitizer's shadow memory is no bound")
+    def test_a_file_is_streamed_in_less_memory_than_it_has(self):
+        size = 256 << 20
+        with open(self.path("large"), "wb") as file:
+            file.truncate(size)
+        bound = lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        done = self.stream("double", "--stream", "65536", "--in-flight", "16", source="large",
+                           target="larger", preexec_fn=bound)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(os.path.getsize(self.path("larger")), size)
+        os.unlink(self.path("larger"))
+
+    def test_a_signal_ends_a_stream_with_what_is_written(self):
+        read, write = os.pipe()
+        stream = subprocess.Popen([GPB, "--node", self.node.endpoint, "run", "double", "in:-",
+                                   "out:" + self.path("part"), "--stream", "10"], stdin=read,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        os.close(read)
+        os.write(write, floats(range(25)))
+        end = time.monotonic() + DEADLINE_S
+        while not os.path.exists(self.path("part")) or os.path.getsize(self.path("part")) < 80:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+        stream.send_signal(signal.SIGINT)
+        reason = stream.communicate(timeout=DEADLINE_S)[1].decode()
+        os.close(write)
+        self.assertEqual(stream.returncode, 1)
+        self.assertIn("CANCELLED: interrupted by a signal", reason)
+        self.assertIn("the answers of 2 messages, 80 bytes, are in", reason)
+
+    def test_a_bench_of_a_persistent_kernel_needs_no_files(self):
+        for words in (("--in-flight", "8"), ("--rate", "200"), ("--on-demand", "--rate", "50")):
+            done = self.node.gpb("--json", "bench", "echo", "--payload", "64", "--seconds", "1",
+                                 *words)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            answer = json.loads(done.stdout)
+            self.assert_documented(answer)
+            self.assertEqual((answer["failed"], answer["unanswered"]), (0, 0))
+            self.assertEqual(answer["message"]["ring_ns"]["count"], answer["answered"])
+            self.assertEqual(answer["message"]["on_demand"],
+                             answer["answered"] if "--on-demand" in words else 0)
 
 
 class Reserving:
