@@ -139,9 +139,9 @@ s_run_mailbox (self_t *self, gpb_function_t *function, gpb_memory_t *memory, uin
     s_check (self->shared->operations->launch (self->shared->context,
                                                gpb_shared_context_host_stream (self->shared) + 1,
                                                &launch, GPB_NOTIFY, &event, &error));
-    uint64_t began_ns = gpb_clock_ns (), sent_ns = began_ns;
+    uint64_t began_ns = gpb_clock_ns ();
     for (uint64_t number = 1; number <= MESSAGES; number++) {
-        sent_ns = gpb_clock_ns ();
+        uint64_t sent_ns = gpb_clock_ns ();
         __atomic_store_n (&words [0], number, __ATOMIC_RELEASE);
         while (__atomic_load_n (&words [16], __ATOMIC_ACQUIRE) != number)
             continue;
@@ -348,8 +348,8 @@ main (int argc, char **argv)
     self_t self = { .rows = json_array () };
     gpb_bench_begin (&self.bench, argc, argv);
     self.rounds = gpb_bench_rounds (&self.bench, ROUNDS);
-    self.table = gpb_table_new (
-        "WHAT >IN-FLIGHT >P50 >P99 >A-SECOND BY >P50-RATIO >P99-RATIO >RATE-RATIO");
+    self.table =
+        gpb_table_new ("WHAT >IN-FLIGHT >P50 >P99 >A-SECOND BY >P50-RATIO >P99-RATIO >RATE-RATIO");
     zactor_t *node = gpb_bench_node ();
     char *tcp = gpb_bench_bind (node, "tcp://127.0.0.1:*");
     gpb_client_t *client = gpb_bench_client (tcp);

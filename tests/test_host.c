@@ -380,8 +380,8 @@ START_TEST (test_lanes_of_one_kernel_take_turns_too)
 {
     enum { MESSAGES = 400 };
     s_start_with ("resident_lanes", "1");
-    //  Four lanes by their keys, one seat: each has messages before it at any time, and so have those
-    //  that are bound to none.
+    //  Four lanes by their keys, one seat: each has messages before it at any time, and so have
+    //  those that are bound to none.
     for (uint32_t count = 0; count < MESSAGES; count++)
         gpb_test_actor_send (s_client, s_keyed (count));
     uint64_t lanes [4] = { 0 };

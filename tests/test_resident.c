@@ -113,6 +113,14 @@ s_fill_floats (uint64_t message, void *input)
         values [index] = s_value (message * FLOATS + index);
 }
 
+//  To the bit, whatever they hold.
+static void
+s_expect_same (uint64_t message, const void *output, const void *expected, size_t size)
+{
+    if (memcmp (output, expected, size) != 0)
+        ck_abort_msg ("message %llu is wrong", (unsigned long long) message);
+}
+
 static void
 s_expect_double (uint64_t message, const void *output, uint32_t size)
 {
@@ -120,8 +128,7 @@ s_expect_double (uint64_t message, const void *output, uint32_t size)
     s_fill_floats (message, values);
     gpb_reference_double (expected, values, FLOATS);
     ck_assert_uint_eq (size, sizeof expected);
-    if (memcmp (output, expected, sizeof expected) != 0)
-        ck_abort_msg ("message %llu is wrong", (unsigned long long) message);
+    s_expect_same (message, output, expected, size);
 }
 
 START_TEST (test_a_million_messages_are_doubled)
@@ -136,8 +143,8 @@ s_expect_echo (uint64_t message, const void *output, uint32_t size)
 {
     float values [FLOATS];
     s_fill_floats (message, values);
-    if (size != sizeof values || memcmp (output, values, sizeof values) != 0)
-        ck_abort_msg ("message %llu is wrong", (unsigned long long) message);
+    ck_assert_uint_eq (size, sizeof values);
+    s_expect_same (message, output, values, size);
 }
 
 START_TEST (test_a_million_messages_come_back)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define RENEW_MAX_MS 5000
+#define GRACE_MS 1000    //  renewed for this much over the end: a late renewal is not a loss
 
 typedef struct {
     const gpb_arguments_t *arguments;
@@ -65,7 +66,9 @@ static bool
 s_renew (s_reserve_t *self)
 {
     gpb_error_t error;
-    gpb_request_t *request = gpb_request_renew (self->handle, s_left_ms (self, gpb_clock_ns ()));
+    uint32_t left_ms = s_left_ms (self, gpb_clock_ns ());
+    uint32_t for_ms = left_ms && left_ms < UINT32_MAX - GRACE_MS ? left_ms + GRACE_MS : left_ms;
+    gpb_request_t *request = gpb_request_renew (self->handle, for_ms);
     gpb_reply_t *reply = gpb_client_call (self->client, &request, &error);
     if (reply && gpb_reply_status (reply) != GPB_OK)
         gpb_error_set (&error, gpb_reply_status (reply), "%s", gpb_reply_message (reply));
