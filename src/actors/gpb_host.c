@@ -278,6 +278,7 @@ s_stop (gpb_host_t *self)
         gpb_log (self->config, GPB_LOG_ERROR,
                  "device %u: a persistent kernel did not return in time, and keeps its memory",
                  self->shared->index);
+        gpb_alloc_keep (self->kernels);
         gpb_shared_context_abandon (&self->shared);
     }
     gpb_host_clear_tasks (self);

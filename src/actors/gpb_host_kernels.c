@@ -333,6 +333,7 @@ gpb_host_close_kernels (gpb_host_t *self)
         if (hosted->launched_count > 0 || !s_is_off_device (hosted)) {
             //  What still runs uses its memory and its code, for as long as the process lives.
             is_clean = false;
+            gpb_alloc_keep (hosted->resident);
             hosted->resident = NULL;
             gpb_once_abandon (&hosted->once);
         }

@@ -17,6 +17,14 @@ static atomic_int_fast64_t s_allowed =
     -1;                      //  allocations left before one fails; negative: no limit
 static atomic_int s_ever;    //  all fail once one has failed
 
+//  What is kept, the latest first.
+typedef struct s_kept {
+    struct s_kept *next;
+    void *memory;
+} s_kept_t;
+
+static _Atomic (s_kept_t *) s_kept;
+
 static int
 s_must_fail (void)
 {
@@ -81,6 +89,18 @@ void
 gpb_free (void *memory)
 {
     free (memory);
+}
+
+void
+gpb_alloc_keep (void *memory)
+{
+    s_kept_t *kept = memory ? gpb_alloc (1, sizeof *kept) : NULL;
+    if (!kept)
+        return;
+    kept->memory = memory;
+    kept->next = atomic_load (&s_kept);
+    while (!atomic_compare_exchange_weak (&s_kept, &kept->next, kept))
+        continue;
 }
 
 uint64_t

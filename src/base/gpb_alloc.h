@@ -32,6 +32,10 @@ char *gpb_strndup (const char *text, size_t size);
 //  For all of the above. NULL is accepted.
 void gpb_free (void *memory);
 
+//  Memory that is left to the end of the process on purpose, since a device may still use it, and
+//  what it points to: leak detectors find it here. NULL is accepted.
+void gpb_alloc_keep (void *memory);
+
 //  For tests: the next `after` allocations of the process succeed, the one behind them fails, and
 //  where `ever` is set all later ones fail too. A negative `after` ends it. Returns how many
 //  allocations were made since the last call, so that a test can let each of them fail in turn.

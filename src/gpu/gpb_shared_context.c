@@ -131,6 +131,7 @@ gpb_shared_context_release (gpb_shared_context_t **shared_p)
 void
 gpb_shared_context_abandon (gpb_shared_context_t **shared_p)
 {
+    gpb_alloc_keep (*shared_p);
     *shared_p = NULL;
     atomic_fetch_add (&s_abandoned, 1);
 }
