@@ -715,6 +715,43 @@ START_TEST (test_a_command_that_is_none_is_refused)
 }
 END_TEST
 
+//  The fake backend's books know of what is loaded beside a lane.
+START_TEST (test_persistent_kernels_leave_for_a_kernel_that_is_loaded_alone)
+{
+    static const char endpoint [] = "inproc://test-device-host";
+    setenv ("GPB_FAKE_LOADS_ALONE", "1", 1);
+    char path [4096];
+    const char *source = getenv ("GPB_SOURCE_DIR");
+    snprintf (path, sizeof path, "%s/tests/packages:%s/tests/kernels_fake", source, source);
+    s_start ((const char *const []){ "persistent_idle_ms", "10000", "kernel_path", path, NULL });
+    ck_assert_ok (
+        gpb_pipe_ask (s_device.actor, (const char *[]){ "HOST", endpoint, NULL }, &error));
+    gpb_client_t *client = gpb_test_actor_client (endpoint);
+    const uint32_t word = 7;
+    static const char *const loaded [] = { "sleeps", "fails" };
+    for (int round = 0; round < 3; round++) {
+        gpb_request_t *request = gpb_request_execute ("fake_echo");
+        gpb_request_in (request, &word, sizeof word);
+        gpb_request_out (request, 0);
+        gpb_reply_t *reply = gpb_test_actor_ok (client, request);
+        ck_assert_uint_eq (*(const uint32_t *) gpb_reply_result (reply, 0, NULL), word);
+        gpb_reply_destroy (&reply);
+        if (round == 2)
+            break;
+        reply = gpb_test_actor_call (s_client, gpb_test_actor_scalar (loaded [round], 1));
+        ck_assert_int_eq (gpb_reply_status (reply), round == 0 ? GPB_OK : GPB_INTERNAL);
+        gpb_reply_destroy (&reply);
+    }
+    gpb_reply_t *reply = gpb_test_actor_ok (client, gpb_request_stats ());
+    const Gpb__V1__StatsReply *stats = gpb_reply_header_peek (reply)->stats;
+    ck_assert_uint_eq (stats->n_residencies, 1);
+    ck_assert_uint_eq (stats->residencies [0]->launches, 3);
+    gpb_reply_destroy (&reply);
+    gpb_client_destroy (&client);
+    s_stop ();
+}
+END_TEST
+
 START_TEST (test_a_device_says_what_it_is)
 {
     s_start ((const char *const []){ "name", "bench-7", NULL });
@@ -785,4 +822,5 @@ GPB_TEST_MAIN (
     test_a_kernel_that_never_ends_does_not_keep_a_device_from_stopping,
     test_a_result_outlives_its_device, test_a_lost_device_answers_everything_unavailable,
     test_a_device_out_of_order_says_why_to_every_command, test_a_command_that_is_none_is_refused,
-    test_a_device_says_what_it_is, test_kernels_come_over_the_wire_where_that_is_allowed)
+    test_persistent_kernels_leave_for_a_kernel_that_is_loaded_alone, test_a_device_says_what_it_is,
+    test_kernels_come_over_the_wire_where_that_is_allowed)

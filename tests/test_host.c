@@ -646,6 +646,43 @@ START_TEST (test_a_replacement_may_take_over_the_state)
 }
 END_TEST
 
+//  The fake backend's books know of what is loaded or unloaded beside a lane.
+START_TEST (test_where_code_is_loaded_alone_lanes_leave_for_it_and_come_back)
+{
+    setenv ("GPB_FAKE_LOADS_ALONE", "1", 1);
+    s_start_with ("persistent_idle_ms", "10000", "allow_register", "true");
+    for (int round = 0; round < 3; round++) {
+        s_check_double ("fake_double", 2);
+        s_await_state ("fake_double", GPB__V1__RESIDENCY_STATE__RESIDENT);
+        gpb_test_actor_done (s_client, gpb_request_register (DEFINITION ("fake_count"), "1", true));
+        s_check_double ("fake_double", 2);
+        gpb_request_t *request = s_word ("mine", 1);
+        gpb_request_on_demand (request);
+        gpb_test_actor_done (s_client, request);
+    }
+    gpb_reply_t *reply;
+    ck_assert_uint_ge (s_residency ("fake_double", &reply)->launches, 4);
+    gpb_reply_destroy (&reply);
+    s_stop ();
+}
+END_TEST
+
+START_TEST (test_where_code_is_loaded_alone_nothing_is_while_a_handler_is_stuck)
+{
+    setenv ("GPB_FAKE_LOADS_ALONE", "1", 1);
+    s_start_with ("kernel_timeout_ms", "200", "drain_ms", "300");
+    uint64_t id = gpb_test_actor_send (s_client, s_word ("fake_stuck", FOR_EVER));
+    s_expect (id, GPB_DEADLINE_EXCEEDED, "quarantined");
+    id = gpb_test_actor_send (s_client, s_word ("fake_count", 1));
+    s_expect (id, GPB_RESOURCE_EXHAUSTED, "nothing can be loaded");
+    gpb_test_fake_let_go ();
+    s_await_state ("fake_stuck", GPB__V1__RESIDENCY_STATE__PARKED);
+    zclock_sleep (1100);    //  it is tried once a second
+    gpb_test_actor_done (s_client, s_word ("fake_count", 1));
+    s_stop ();
+}
+END_TEST
+
 //  The specification's: a stream of 100 messages of whole numbers after a warm-up, each answer
 //  found by its id, and percentiles in ns of what each message took.
 START_TEST (test_the_stream_of_the_specification_is_doubled)
@@ -700,6 +737,8 @@ GPB_TEST_MAIN (
     test_a_host_that_stops_answers_what_it_has,
     test_what_a_client_that_leaves_had_waiting_is_not_begun,
     test_parked_for_a_compile_nothing_is_on_the_device_until_it_may_resume,
+    test_where_code_is_loaded_alone_lanes_leave_for_it_and_come_back,
+    test_where_code_is_loaded_alone_nothing_is_while_a_handler_is_stuck,
     test_on_demand_a_message_is_a_launch_and_state_is_kept,
     test_a_device_without_shared_memory_runs_on_demand_and_says_so,
     test_on_demand_works_on_pocl_too, test_a_kernel_replaced_at_run_time_finishes_what_it_has,

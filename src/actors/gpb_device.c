@@ -111,6 +111,16 @@ s_host (zsock_t *pipe, void *start)
     gpb_host_run (pipe, start);
 }
 
+//  Parks the persistent kernels of this device, or lets them come back.
+static gpb_status_t
+s_alone (void *actor, bool begins, gpb_error_t *error)
+{
+    gpb_device_t *self = actor;
+    if (!self->host)
+        return GPB_OK;
+    return gpb_pipe_ask (self->host, (const char *[]){ begins ? "PARK" : "RESUME", NULL }, error);
+}
+
 //  HOST: binds the kernel host of this device, which is started with the first.
 static gpb_status_t
 s_command (void *actor, char **words, size_t count, gpb_error_t *error)
@@ -174,6 +184,8 @@ s_open (gpb_device_t *self, unsigned index)
     if (self->programs && error->status != GPB_OK)
         gpb_log (config, GPB_LOG_WARNING, "device %u: %s", index, error->text);
     const uint64_t keep = gpb_config_number (config, "keep_max_size");
+    if (self->programs)
+        gpb_programs_set_alone (self->programs, s_alone, self);
     if (self->programs)
         self->workshop.blocks =
             gpb_blocks_new (self->shared,

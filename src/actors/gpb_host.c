@@ -68,17 +68,8 @@ static gpb_status_t
 s_command (void *actor, char **words, size_t count, gpb_error_t *error)
 {
     gpb_host_t *self = actor;
-    if (count == 1 && streq (words [0], "PARK")) {
-        uint64_t timeout_ms = gpb_config_number (self->config, "drain_ms");
-        self->is_held = true;
-        if (gpb_host_park_all (self, timeout_ms))
-            return GPB_OK;
-        self->is_held = false;
-        return gpb_error_set (error, GPB_DEADLINE_EXCEEDED,
-                              "a persistent kernel of device %u did not return within %" PRIu64
-                              " ms",
-                              self->shared->index, timeout_ms);
-    }
+    if (count == 1 && streq (words [0], "PARK"))
+        return gpb_host_hold (self, error);
     if (count == 1 && streq (words [0], "RESUME")) {
         self->is_held = false;
         return GPB_OK;

@@ -74,8 +74,22 @@ s_check_device (const gpb_host_t *self, const gpb_kernel_t *kernel, gpb_error_t 
     return GPB_OK;
 }
 
+//  Around what a device does only while nothing stays on it.
 static gpb_status_t
-s_load (gpb_host_t *self, gpb_hosted_t *hosted, gpb_error_t *error)
+s_begin_alone (gpb_host_t *self, bool *was_held, gpb_error_t *error)
+{
+    *was_held = self->is_held;
+    return self->shared->info.loads_alone ? gpb_host_hold (self, error) : GPB_OK;
+}
+
+static void
+s_end_alone (gpb_host_t *self, bool was_held)
+{
+    self->is_held = was_held;
+}
+
+static gpb_status_t
+s_fill (gpb_host_t *self, gpb_hosted_t *hosted, gpb_error_t *error)
 {
     hosted->resident =
         gpb_resident_new (self->shared, hosted->kernel, self->cache, self->memory_size, error);
@@ -93,6 +107,30 @@ s_load (gpb_host_t *self, gpb_hosted_t *hosted, gpb_error_t *error)
     return GPB_OK;
 }
 
+static gpb_status_t
+s_load (gpb_host_t *self, gpb_hosted_t *hosted, gpb_error_t *error)
+{
+    bool was_held;
+    gpb_status_t status = s_begin_alone (self, &was_held, error);
+    if (status == GPB_OK) {
+        status = s_fill (self, hosted, error);
+        s_end_alone (self, was_held);
+    }
+    return status;
+}
+
+gpb_status_t
+gpb_host_open_once (gpb_host_t *self, gpb_hosted_t *hosted, gpb_error_t *error)
+{
+    bool was_held;
+    gpb_status_t status = s_begin_alone (self, &was_held, error);
+    if (status != GPB_OK)
+        return status;
+    hosted->once = gpb_once_new (hosted->resident, self->memory_size, error);
+    s_end_alone (self, was_held);
+    return hosted->once ? GPB_OK : error->status;
+}
+
 //  Also one that could not be loaded, which then says why.
 static gpb_hosted_t *
 s_new (gpb_host_t *self, const gpb_kernel_t *kernel, gpb_error_t *error)
@@ -108,7 +146,7 @@ s_new (gpb_host_t *self, const gpb_kernel_t *kernel, gpb_error_t *error)
     if (s_check_device (self, kernel, &hosted->failure) == GPB_OK)
         s_load (self, hosted, &hosted->failure);
     if (!hosted->resident) {
-        //  What lacks memory may have it later; a compiler's word stands.
+        //  What lacks memory, or an empty device, may have it later; a compiler's word stands.
         bool is_final = hosted->failure.status != GPB_RESOURCE_EXHAUSTED;
         hosted->retry_ns = is_final ? UINT64_MAX : gpb_clock_ns () + RETRY_NS;
         gpb_log (self->config, GPB_LOG_WARNING, "device %u: %s", self->shared->index,
@@ -249,12 +287,15 @@ s_register (gpb_host_t *self, const Gpb__V1__RegisterKernel *request, gpb_error_
                                 "%s", hosted->failure.text);
     if (status == GPB_OK && !request->check)
         status = s_insert (self, hosted, &definition, request->keep_state, error);
-    else if (status == GPB_OK) {
+    if (hosted && (status != GPB_OK || request->check)) {
+        bool was_held;
+        if (s_begin_alone (self, &was_held, &ignored) != GPB_OK) {
+            gpb_alloc_keep (hosted->resident);    //  nothing can be unloaded
+            hosted->resident = NULL;
+        }
         s_free (self, hosted);
-        hosted = NULL;
+        s_end_alone (self, was_held);
     }
-    if (status != GPB_OK && hosted)
-        s_free (self, hosted);
     gpb_kernel_destroy (&definition);
     return status;
 }
@@ -315,11 +356,18 @@ gpb_host_reap (gpb_host_t *self)
             hosted_p = &old->next;
             continue;
         }
+        gpb_error_t ignored;
+        bool was_held;
+        if (s_begin_alone (self, &was_held, &ignored) != GPB_OK) {
+            hosted_p = &old->next;    //  the next time
+            continue;
+        }
         for (gpb_hosted_t *heir = self->hosted; heir; heir = heir->next)
             if (heir->heir_of == old)
                 s_inherit (heir, old);
         *hosted_p = old->next;
         s_free (self, old);
+        s_end_alone (self, was_held);
     }
 }
 

@@ -238,7 +238,6 @@ bool
 gpb_host_park_all (gpb_host_t *self, uint64_t timeout_ms)
 {
     const uint64_t end_ns = gpb_clock_ns () + timeout_ms * GPB_NS_PER_MS;
-    self->is_held = true;
     while (true) {
         unsigned seated = 0;
         gpb_host_settle (self);
@@ -255,4 +254,25 @@ gpb_host_park_all (gpb_host_t *self, uint64_t timeout_ms)
         struct pollfd item = { self->shared->host_fd, POLLIN, 0 };
         poll (&item, 1, 1);
     }
+}
+
+gpb_status_t
+gpb_host_hold (gpb_host_t *self, gpb_error_t *error)
+{
+    for (unsigned seat = 0; seat < self->seats_count; seat++)
+        if (self->seats [seat].hosted
+            && s_lane (&self->seats [seat])->state == GPB_LANE_QUARANTINED)
+            return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                                  "nothing can be loaded on device %u, since a handler of kernel "
+                                  "%s does not return",
+                                  self->shared->index,
+                                  gpb_kernel_id (self->seats [seat].hosted->kernel));
+    const uint64_t timeout_ms = gpb_config_number (self->config, "drain_ms");
+    if (!gpb_host_park_all (self, timeout_ms))
+        return gpb_error_set (error, GPB_RESOURCE_EXHAUSTED,
+                              "nothing can be loaded on device %u, since a persistent kernel did "
+                              "not return within %" PRIu64 " ms",
+                              self->shared->index, timeout_ms);
+    self->is_held = true;
+    return GPB_OK;
 }

@@ -153,6 +153,9 @@ gpb_status_t gpb_host_open_kernels (gpb_host_t *self, gpb_error_t *error);
 //  The kernel as it is hosted now, loaded. NULL: NOT_FOUND, or FAILED_PRECONDITION with the cause.
 gpb_hosted_t *gpb_host_lookup (gpb_host_t *self, const char *id, gpb_error_t *error);
 
+//  Makes ready for launches of its own, a kernel's `once`.
+gpb_status_t gpb_host_open_once (gpb_host_t *self, gpb_hosted_t *hosted, gpb_error_t *error);
+
 //  Loads what is to be there from the start.
 void gpb_host_preload (gpb_host_t *self);
 
@@ -176,6 +179,10 @@ bool gpb_host_settle (gpb_host_t *self);
 //  Parks what has idled for long enough, quarantines what does not return, and gives the time in ms
 //  until the next look; -1: none.
 int gpb_host_check_lanes (gpb_host_t *self);
+
+//  Parks all lanes, and has none launched until is_held is false again. RESOURCE_EXHAUSTED where one
+//  does not return in time, and is_held is as it was.
+gpb_status_t gpb_host_hold (gpb_host_t *self, gpb_error_t *error);
 
 //  Parks all lanes and waits until they have returned, at most timeout_ms. False: some have not.
 bool gpb_host_park_all (gpb_host_t *self, uint64_t timeout_ms);

@@ -523,7 +523,7 @@ s_launch (gpb_host_t *self, gpb_hosted_t *hosted)
     while (hosted->waiting_once.first && error.status == GPB_OK) {
         gpb_task_t *task = hosted->waiting_once.first;
         if (!hosted->once)
-            hosted->once = gpb_once_new (hosted->resident, self->memory_size, &error);
+            gpb_host_open_once (self, hosted, &error);
         int place = hosted->once ? gpb_once_place (hosted->once) : -1;
         if (hosted->once && place < 0)
             return;

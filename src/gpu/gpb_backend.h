@@ -85,6 +85,8 @@ typedef struct {
     uint64_t max_work_item_sizes [GPB_DIMENSIONS];
     bool shares_host_memory;    //  `wrap` works, and kernels use HOST and MAPPED memory at full
                                 //  speed
+    bool loads_alone;    //  loading may wait for all that runs: persistent kernels are parked for
+                         //  `build`, `unload`, and what a kernel host allocates
     uint32_t capabilities_count;
     char capabilities [GPB_CAPABILITIES_MAX][GPB_CAPABILITY_SIZE];    //  the type is one of them
 } gpb_device_info_t;

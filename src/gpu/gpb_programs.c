@@ -25,6 +25,8 @@ struct _gpb_programs_t {
     const gpb_shared_context_t *shared;
     gpb_kernels_t *kernels;
     gpb_cache_t *cache;
+    gpb_programs_alone_fn *alone;    //  NULL: nothing is to be done for being alone
+    void *alone_context;
     gpb_programs_figures_t figures;
     s_entry_t *buckets [BUCKETS];    //  by the id's hash
 };
@@ -64,6 +66,27 @@ gpb_programs_new (const gpb_shared_context_t *shared, const char *kernel_path,
     if (!self->cache)
         gpb_programs_destroy (&self);
     return self;
+}
+
+void
+gpb_programs_set_alone (gpb_programs_t *self, gpb_programs_alone_fn *alone, void *context)
+{
+    self->alone = self->shared->info.loads_alone ? alone : NULL;
+    self->alone_context = context;
+}
+
+static gpb_status_t
+s_begin (gpb_programs_t *self, gpb_error_t *error)
+{
+    return self->alone ? self->alone (self->alone_context, true, error) : GPB_OK;
+}
+
+static void
+s_end (gpb_programs_t *self)
+{
+    gpb_error_t ignored;
+    if (self->alone)
+        self->alone (self->alone_context, false, &ignored);
 }
 
 static void
@@ -190,7 +213,10 @@ gpb_programs_lookup (gpb_programs_t *self, const char *id, gpb_error_t *error)
         return NULL;
     }
     gpb_error_t failure;
+    if (s_begin (self, error) != GPB_OK)
+        return NULL;
     entry = s_build (self, kernel, &failure);
+    s_end (self);
     if (entry) {
         s_insert (self, entry);
         return &entry->program;
@@ -246,7 +272,11 @@ gpb_programs_register (gpb_programs_t *self, const char *definition, const char 
     gpb_kernel_t *kernel = gpb_kernel_parse (definition, source, error);
     if (!kernel)
         return error ? error->status : GPB_INVALID_ARGUMENT;
-    gpb_status_t status = s_register (self, &kernel, replace, check_only, error);
+    gpb_status_t status = s_begin (self, error);
+    if (status == GPB_OK) {
+        status = s_register (self, &kernel, replace, check_only, error);
+        s_end (self);
+    }
     gpb_kernel_destroy (&kernel);
     return status;
 }

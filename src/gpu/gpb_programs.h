@@ -42,6 +42,14 @@ gpb_programs_t *gpb_programs_new (const gpb_shared_context_t *shared, const char
 //  Nothing on the device may run any of them any more.
 void gpb_programs_destroy (gpb_programs_t **self_p);
 
+//  Has what stays on the device leave it (begins), or lets it come back. Where it cannot leave, the
+//  kernel is not compiled, and the next call tries again.
+typedef gpb_status_t (gpb_programs_alone_fn) (void *context, bool begins, gpb_error_t *error);
+
+//  For a device that loads code only while nothing stays on it (loads_alone of its info): called
+//  around each compiling and loading there.
+void gpb_programs_set_alone (gpb_programs_t *self, gpb_programs_alone_fn *alone, void *context);
+
 //  Borrowed for the life of self, also when its kernel is replaced. NOT_FOUND for an unknown id;
 //  FAILED_PRECONDITION, with the compiler's words, for a package that does not compile for this
 //  device, and for a persistent kernel, which the device's kernel host runs.

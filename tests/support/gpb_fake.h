@@ -53,6 +53,7 @@ struct gpb_backend {
     uint64_t copy_us, compute_us, build_us;
     unsigned compute_units;
     bool svm;
+    bool loads_alone;
     uint64_t fail_every, allocations;    //  every so many of these fail; 0: none
     fake_device_t devices [GPB_FAKE_DEVICES_MAX];
     gpb_memory_t *memories;    //  all records there are
@@ -182,6 +183,9 @@ gpb_status_t gpb_fake_check_lane (const gpb_context_t *context, const gpb_launch
 //  A thread that runs the command of a lane when it comes first in its stream. Under the lock, and
 //  before it is enqueued. False where there is no thread to be had.
 bool gpb_fake_start_lane (command_t *command);
+
+//  What is done only while no lane runs, on a device that loads alone. Under the lock.
+void gpb_fake_check_alone (const gpb_context_t *context, const char *what);
 
 //  Ends the lanes of a context. Under the lock.
 void gpb_fake_kill_lanes (gpb_context_t *context);

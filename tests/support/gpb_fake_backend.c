@@ -56,6 +56,7 @@ s_start (const gpb_backend_services_t *services, gpb_backend_t **backend_p, gpb_
     self->build_us = s_number (GPB_FAKE_PREFIX "BUILD_US", 0);
     self->compute_units = (unsigned) s_number (GPB_FAKE_PREFIX "UNITS", 8);
     self->svm = s_number (GPB_FAKE_PREFIX "SVM", 1) != 0;
+    self->loads_alone = s_number (GPB_FAKE_PREFIX "LOADS_ALONE", 0) != 0;
     self->fail_every = s_number (GPB_FAKE_PREFIX "FAIL_EVERY", 0);
     return GPB_OK;
 }
@@ -129,6 +130,7 @@ s_describe (gpb_backend_t *self, unsigned number, gpb_device_info_t *info, gpb_e
     snprintf (info->capabilities [1], GPB_CAPABILITY_SIZE, "fp64");
     snprintf (info->capabilities [2], GPB_CAPABILITY_SIZE, "fake_%u", number);
     info->capabilities_count = 3;
+    info->loads_alone = self->loads_alone;
     if (self->svm)
         snprintf (info->capabilities [info->capabilities_count++], GPB_CAPABILITY_SIZE,
                   "svm_atomics");
@@ -504,6 +506,7 @@ s_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **module_p, g
                                     code->name ? code->name : "code");
     }
     pthread_mutex_lock (&gpb_fake_lock);
+    gpb_fake_check_alone (self, "code is loaded");
     *module = (gpb_module_t){
         .next = self->backend->modules, .context = self, .text = text, .id = id, .handler = handler
     };
@@ -540,6 +543,7 @@ s_unload (gpb_module_t **module_p)
         return;
     *module_p = NULL;
     pthread_mutex_lock (&gpb_fake_lock);
+    gpb_fake_check_alone (module->context, "code is unloaded");
     if (module->unloaded)
         gpb_fake_fault (module->context->backend, NULL, "a module is unloaded twice");
     else if (module->commands)

@@ -14,6 +14,7 @@
 //      GPB_FAKE_FAIL_EVERY=0    every Nth allocation, of any kind, finds no memory; 0: none
 //      GPB_FAKE_BUS=text        bus id of the devices, a # at its end stands for the number
 //      GPB_FAKE_UNITS=8         compute units: lanes of one context that run at once
+//      GPB_FAKE_LOADS_ALONE=0   1: code is loaded only while no lane is on the device
 //      GPB_FAKE_SVM=1           0: no MAPPED memory, and so no persistent kernels
 //
 //  The module "twin" is the same once more, with GPB_TWIN_ in the place of GPB_FAKE_, for tests

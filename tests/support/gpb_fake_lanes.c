@@ -110,6 +110,14 @@ gpb_fake_check_lane (const gpb_context_t *context, const gpb_launch_t *launch,
     return GPB_OK;
 }
 
+void
+gpb_fake_check_alone (const gpb_context_t *context, const char *what)
+{
+    if (context->backend->loads_alone && context->lane_threads > 0)
+        gpb_fake_fault (context->backend, NULL, "%s while %u lanes are on the device", what,
+                        context->lane_threads);
+}
+
 static void *
 s_lane (void *argument)
 {
