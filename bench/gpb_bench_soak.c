@@ -7,11 +7,7 @@
 //  --crashes 0 do without. Every second the memory and open descriptors of the node's own process
 //  are sampled. At the end all clients leave, and the node must be as it was: its devices ready,
 //  nothing rented, queued, in flight or reserved, no connection but ours, descriptors back to what
-//  they were.
-//
-//  Memory is flat where the median of the last quarter is over that of the second one by no more
-//  than 5 % or 16 MiB, whichever is more (malloc's arenas fill for a while: a leak of 30 KiB a
-//  second shows in ten minutes).
+//  they were, and its memory flat.
 //
 //  Exits with 1 where anything is off. What clients do comes from --seed, which is printed; what
 //  the machine makes of it does not.
@@ -20,8 +16,8 @@
 
 #include "gpb_alloc.h"
 #include "gpb_bench_hostile_client.h"
-#include "gpb_bench_process.h"
 #include "gpb_bench_soak_client.h"
+#include "gpb_bench_verdict.h"
 #include "gpb_clock.h"
 
 #include <inttypes.h>
@@ -37,9 +33,7 @@
 #define KILLED_ONE_IN 4    //  clients
 #define WARM_S 3           //  of a first client, so that everything is compiled
 #define SETTLE_NS (15 * GPB_NS_PER_S)
-#define CLIENT_END_S 60    //  for the last clients to have their answers
-#define MEMORY_SHARE 0.05
-#define MEMORY_SIZE ((double) (16 << 20))
+#define CLIENT_END_S 60      //  for the last clients to have their answers
 #define HOSTILE_ONE_IN 10    //  clients
 #define CRASHES_S 15         //  from one lost device to the next, on average
 #define CHILDREN_MAX 64      //  of the node: as many devices as it may have
@@ -64,12 +58,8 @@ typedef struct {
     uint64_t next_seed;
     gpb_bench_soak_report_t total;
     uint64_t came, left, killed, hostile, broken;    //  clients; broken: they ended wrongly
-    double *memory, *descriptors;                    //  a sample each second
-    size_t samples;
     uint64_t descriptors_before;
-    gpb_table_t *table;
-    json_t *rows;
-    bool is_off;
+    gpb_bench_verdict_t verdict;
 } self_t;
 
 static uint64_t
@@ -253,15 +243,9 @@ s_soak (self_t *self)
         }
         if (self->crashes_s && now_ns >= self->next_crash_ns)
             s_crash (self, now_ns);
-        if (now_ns >= next_sample_ns && self->samples < self->seconds) {
-            self->memory [self->samples] = (double) gpb_bench_process_memory (&self->node);
-            self->descriptors [self->samples++] =
-                (double) gpb_bench_process_descriptors (&self->node);
+        if (now_ns >= next_sample_ns) {
+            gpb_bench_verdict_sample (&self->verdict, &self->node);
             next_sample_ns += GPB_NS_PER_S;
-            if (self->samples % 60 == 0)
-                fprintf (stderr, "%zu s: %.1f MiB, %.0f descriptors\n", self->samples,
-                         self->memory [self->samples - 1] / (1 << 20),
-                         self->descriptors [self->samples - 1]);
         }
         zclock_sleep (20);
         now_ns = gpb_clock_ns ();
@@ -286,35 +270,6 @@ s_soak (self_t *self)
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Whether all is well
-
-static void
-s_add (self_t *self, const char *what, double figure, double bound, bool is_well)
-{
-    gpb_table_add (self->table, "%s", what);
-    gpb_table_add (self->table, "%.0f", figure);
-    if (bound >= 0)
-        gpb_table_add (self->table, "%.0f", bound);
-    else
-        gpb_table_add (self->table, "-");
-    gpb_table_add (self->table, "%s", is_well ? "yes" : "NO");
-    json_t *row = json_pack ("{s:s, s:f, s:b}", "what", what, "figure", figure, "well", is_well);
-    if (bound >= 0)
-        json_object_set_new (row, "bound", json_real (bound));
-    json_array_append_new (self->rows, row);
-    self->is_off = self->is_off || !is_well;
-}
-
-static void
-s_add_count (self_t *self, const char *what, uint64_t figure)
-{
-    s_add (self, what, (double) figure, -1, true);
-}
-
-static void
-s_add_none (self_t *self, const char *what, uint64_t figure)
-{
-    s_add (self, what, (double) figure, 0, figure == 0);
-}
 
 //  What the node still has of its clients.
 typedef struct {
@@ -355,44 +310,14 @@ s_add_left (self_t *self)
         zclock_sleep (100);
         left = s_left (self);
     }
-    s_add_none (self, "connections left", left.connections);
-    s_add_none (self, "requests queued", left.queued);
-    s_add_none (self, "requests in flight", left.in_flight);
-    s_add_none (self, "buffers rented", left.rented);
-    s_add_none (self, "bytes rented", left.rented_size);
-    s_add_none (self, "reservations", left.reservations);
-    s_add_none (self, "descriptors more than before", left.descriptors);
-    s_add_none (self, "devices not ready", left.not_ready);
-}
-
-//  The medians of the second quarter and of the last one.
-static void
-s_quarters (const double *samples, size_t count, double *second, double *last)
-{
-    size_t quarter = count / 4;
-    double *sorted = gpb_alloc (quarter + 1, sizeof *sorted);
-    if (!sorted)
-        gpb_bench_fail ("no memory for samples");
-    memcpy (sorted, samples + quarter, quarter * sizeof *sorted);
-    *second = gpb_bench_median (sorted, quarter);
-    memcpy (sorted, samples + count - quarter, quarter * sizeof *sorted);
-    *last = gpb_bench_median (sorted, quarter);
-    gpb_free (sorted);
-}
-
-static void
-s_add_memory (self_t *self)
-{
-    double second, last;
-    s_quarters (self->memory, self->samples, &second, &last);
-    double room = second * MEMORY_SHARE > MEMORY_SIZE ? second * MEMORY_SHARE : MEMORY_SIZE;
-    const double kib = 1024;
-    s_add (self, "memory, second quarter, KiB", second / kib, -1, true);
-    s_add (self, "memory, last quarter, KiB", last / kib, (second + room) / kib,
-           last <= second + room);
-    s_quarters (self->descriptors, self->samples, &second, &last);
-    s_add_count (self, "descriptors, second quarter", (uint64_t) second);
-    s_add_count (self, "descriptors, last quarter", (uint64_t) last);
+    gpb_bench_verdict_none (&self->verdict, "connections left", left.connections);
+    gpb_bench_verdict_none (&self->verdict, "requests queued", left.queued);
+    gpb_bench_verdict_none (&self->verdict, "requests in flight", left.in_flight);
+    gpb_bench_verdict_none (&self->verdict, "buffers rented", left.rented);
+    gpb_bench_verdict_none (&self->verdict, "bytes rented", left.rented_size);
+    gpb_bench_verdict_none (&self->verdict, "reservations", left.reservations);
+    gpb_bench_verdict_none (&self->verdict, "descriptors more than before", left.descriptors);
+    gpb_bench_verdict_none (&self->verdict, "devices not ready", left.not_ready);
 }
 
 int
@@ -417,12 +342,7 @@ main (int argc, char **argv)
                                             { NULL, NULL, false } };
     gpb_bench_begin_with (&self.bench, argc, argv, numbers);
     self.random = self.next_seed = self.seed;
-    self.memory = gpb_alloc (self.seconds + 1, sizeof *self.memory);
-    self.descriptors = gpb_alloc (self.seconds + 1, sizeof *self.descriptors);
-    self.table = gpb_table_new ("WHAT >FIGURE >BOUND WELL");
-    self.rows = json_array ();
-    if (!self.memory || !self.descriptors || !self.table || !self.rows)
-        gpb_bench_fail ("no memory for the samples");
+    gpb_bench_verdict_begin (&self.verdict, self.seconds);
     fprintf (stderr, "soak: %" PRIu64 " s, --seed %" PRIu64 "\n", self.seconds, self.seed);
 
     const char *const settings [] = { self.crashes_s ? "isolation=process" : NULL, NULL };
@@ -432,32 +352,29 @@ main (int argc, char **argv)
     s_warm (&self);
     s_soak (&self);
 
-    s_add_count (&self, "seconds", self.seconds);
-    s_add_count (&self, "seed", self.seed);
-    s_add_count (&self, "clients", self.came);
-    s_add_count (&self, "clients killed", self.killed);
-    s_add_count (&self, "hostile clients", self.hostile);
-    s_add_count (&self, "devices killed", self.crashes);
-    s_add_none (&self, "clients that ended wrongly", self.broken);
-    s_add_count (&self, "requests sent by those that left", self.total.sent);
-    s_add (&self, "answers to them", (double) self.total.answered, (double) self.total.sent,
-           self.total.answered == self.total.sent);
-    s_add_count (&self, "answered OK", self.total.ok);
-    s_add_count (&self, "answered CANCELLED", self.total.cancelled);
-    s_add_count (&self, "answered DEADLINE_EXCEEDED", self.total.late);
-    s_add_count (&self, "answered UNAVAILABLE", self.total.unavailable);
-    s_add_count (&self, "answered DATA_LOSS", self.total.gone);
-    s_add_none (&self, "answered as they may not be", self.total.refused);
-    s_add_none (&self, "wrong results", self.total.wrong);
-    s_add_none (&self, "answers nobody waited for", self.total.twice);
-    s_add_none (&self, "never answered", self.total.lost);
+    gpb_bench_verdict_count (&self.verdict, "seconds", self.seconds);
+    gpb_bench_verdict_count (&self.verdict, "seed", self.seed);
+    gpb_bench_verdict_count (&self.verdict, "clients", self.came);
+    gpb_bench_verdict_count (&self.verdict, "clients killed", self.killed);
+    gpb_bench_verdict_count (&self.verdict, "hostile clients", self.hostile);
+    gpb_bench_verdict_count (&self.verdict, "devices killed", self.crashes);
+    gpb_bench_verdict_none (&self.verdict, "clients that ended wrongly", self.broken);
+    gpb_bench_verdict_count (&self.verdict, "requests sent by those that left", self.total.sent);
+    gpb_bench_verdict_add (&self.verdict, "answers to them", (double) self.total.answered,
+                           (double) self.total.sent, self.total.answered == self.total.sent);
+    gpb_bench_verdict_count (&self.verdict, "answered OK", self.total.ok);
+    gpb_bench_verdict_count (&self.verdict, "answered CANCELLED", self.total.cancelled);
+    gpb_bench_verdict_count (&self.verdict, "answered DEADLINE_EXCEEDED", self.total.late);
+    gpb_bench_verdict_count (&self.verdict, "answered UNAVAILABLE", self.total.unavailable);
+    gpb_bench_verdict_count (&self.verdict, "answered DATA_LOSS", self.total.gone);
+    gpb_bench_verdict_none (&self.verdict, "answered as they may not be", self.total.refused);
+    gpb_bench_verdict_none (&self.verdict, "wrong results", self.total.wrong);
+    gpb_bench_verdict_none (&self.verdict, "answers nobody waited for", self.total.twice);
+    gpb_bench_verdict_none (&self.verdict, "never answered", self.total.lost);
     s_add_left (&self);
-    s_add_memory (&self);
+    gpb_bench_verdict_flat (&self.verdict);
     gpb_client_destroy (&self.client);
-    s_add_none (&self, "the node's exit status",
-                (uint64_t) (unsigned) gpb_bench_process_end (&self.node, SIGTERM));
-    gpb_bench_print (&self.bench, "soak", &self.table, self.rows);
-    gpb_free (self.memory);
-    gpb_free (self.descriptors);
-    return self.is_off ? 1 : 0;
+    gpb_bench_verdict_none (&self.verdict, "the node's exit status",
+                            (uint64_t) (unsigned) gpb_bench_process_end (&self.node, SIGTERM));
+    return gpb_bench_verdict_end (&self.verdict, &self.bench, "soak");
 }

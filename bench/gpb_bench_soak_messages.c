@@ -8,14 +8,13 @@
 //  messages are replaced, with their state or without.
 //
 //  Well is: every message answered once, with a status that it may have, and right where it is OK;
-//  at the end nothing is left in the node, and its memory and descriptors are flat: the median of
-//  the last quarter by that of the second. Exits with 1 where something is not. Random, with a seed
-//  that is printed.
+//  at the end nothing is left in the node, and its memory is flat. Exits with 1 where something is
+//  not. Random, with a seed that is printed.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_alloc.h"
-#include "gpb_bench_process.h"
+#include "gpb_bench_verdict.h"
 #include "gpb_clock.h"
 
 #include <inttypes.h>
@@ -32,8 +31,6 @@
 #define LIFE_MESSAGES 20000    //  of a client, at the most
 #define SAMPLE_MS 1000
 #define SETTLE_NS (20 * GPB_NS_PER_S)
-#define MEMORY_SHARE 0.05        //  by which the last quarter's memory may be above the second's,
-#define MEMORY_SIZE (8 << 20)    //  or by so many bytes
 #define FLOATS 8
 
 static const char *const s_kernels [] = { "double", "echo", "soak_count", "moving_average" };
@@ -70,12 +67,8 @@ typedef struct {
     char endpoint [256];
     gpb_client_t *client;
     client_t clients [CLIENTS];
-    double *memory, *descriptors;
-    size_t samples;
     uint64_t replaced, seconds, seed;
-    gpb_table_t *table;
-    json_t *rows;
-    bool is_off;
+    gpb_bench_verdict_t verdict;
 } self_t;
 
 static atomic_bool s_is_over;
@@ -242,10 +235,8 @@ s_soak (self_t *self)
         zclock_sleep (REPLACE_MS);
         s_register (self, s_random (&random, 2) == 0);
         self->replaced++;
-        if (gpb_clock_ns () >= next_ns && self->samples < self->seconds) {
-            self->memory [self->samples] = (double) gpb_bench_process_memory (&self->node);
-            self->descriptors [self->samples++] =
-                (double) gpb_bench_process_descriptors (&self->node);
+        if (gpb_clock_ns () >= next_ns) {
+            gpb_bench_verdict_sample (&self->verdict, &self->node);
             next_ns = gpb_clock_ns () + SAMPLE_MS * (uint64_t) GPB_NS_PER_MS;
         }
     }
@@ -256,33 +247,6 @@ s_soak (self_t *self)
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Whether all was well
-
-static void
-s_add (self_t *self, const char *what, double figure, double bound, bool is_well)
-{
-    gpb_table_add (self->table, "%s", what);
-    gpb_table_add (self->table, "%.0f", figure);
-    if (bound >= 0)
-        gpb_table_add (self->table, "%.0f", bound);
-    else
-        gpb_table_add (self->table, "-");
-    gpb_table_add (self->table, "%s", is_well ? "yes" : "NO");
-    json_array_append_new (self->rows, json_pack ("{s:s, s:f, s:b}", "what", what, "figure", figure,
-                                                  "well", is_well));
-    self->is_off = self->is_off || !is_well;
-}
-
-static void
-s_add_count (self_t *self, const char *what, uint64_t figure)
-{
-    s_add (self, what, (double) figure, -1, true);
-}
-
-static void
-s_add_none (self_t *self, const char *what, uint64_t figure)
-{
-    s_add (self, what, (double) figure, 0, figure == 0);
-}
 
 static void
 s_add_counts (self_t *self)
@@ -301,20 +265,20 @@ s_add_counts (self_t *self)
         total.twice += counts->twice;
         total.lost += counts->lost;
     }
-    s_add_count (self, "seconds", self->seconds);
-    s_add_count (self, "seed", self->seed);
-    s_add_count (self, "kernels replaced", self->replaced);
-    s_add_count (self, "messages sent by those that waited", total.sent);
-    s_add (self, "answers to them", (double) total.answered, (double) total.sent,
-           total.answered == total.sent);
-    s_add_count (self, "answered OK", total.ok);
-    s_add_count (self, "answered CANCELLED", total.cancelled);
-    s_add_count (self, "answered DEADLINE_EXCEEDED", total.late);
-    s_add_count (self, "answered RESOURCE_EXHAUSTED", total.exhausted);
-    s_add_none (self, "answered as they may not be", total.refused);
-    s_add_none (self, "wrong results", total.wrong);
-    s_add_none (self, "answered twice", total.twice);
-    s_add_none (self, "never answered", total.lost);
+    gpb_bench_verdict_count (&self->verdict, "seconds", self->seconds);
+    gpb_bench_verdict_count (&self->verdict, "seed", self->seed);
+    gpb_bench_verdict_count (&self->verdict, "kernels replaced", self->replaced);
+    gpb_bench_verdict_count (&self->verdict, "messages sent by those that waited", total.sent);
+    gpb_bench_verdict_add (&self->verdict, "answers to them", (double) total.answered,
+                           (double) total.sent, total.answered == total.sent);
+    gpb_bench_verdict_count (&self->verdict, "answered OK", total.ok);
+    gpb_bench_verdict_count (&self->verdict, "answered CANCELLED", total.cancelled);
+    gpb_bench_verdict_count (&self->verdict, "answered DEADLINE_EXCEEDED", total.late);
+    gpb_bench_verdict_count (&self->verdict, "answered RESOURCE_EXHAUSTED", total.exhausted);
+    gpb_bench_verdict_none (&self->verdict, "answered as they may not be", total.refused);
+    gpb_bench_verdict_none (&self->verdict, "wrong results", total.wrong);
+    gpb_bench_verdict_none (&self->verdict, "answered twice", total.twice);
+    gpb_bench_verdict_none (&self->verdict, "never answered", total.lost);
 }
 
 //  What is in flight, and how many versions of kernels still finish what they had.
@@ -342,32 +306,8 @@ s_add_left (self_t *self)
         zclock_sleep (200);
         left = s_left (self, &launches);
     }
-    s_add (self, "lanes woken", (double) launches, -1, true);
-    s_add_none (self, "messages and versions left", left);
-}
-
-static double
-s_median (const double *samples, size_t count)
-{
-    double sorted [SECONDS * 2];
-    memcpy (sorted, samples, count * sizeof *sorted);
-    return gpb_bench_median (sorted, count);
-}
-
-static void
-s_add_flat (self_t *self, const char *what, const double *samples, double share, double size)
-{
-    char text [64];
-    const size_t quarter = self->samples / 4 < SECONDS ? self->samples / 4 : SECONDS;
-    if (quarter == 0)
-        return;
-    const double second = s_median (samples + quarter, quarter),
-                 last = s_median (samples + self->samples - quarter, quarter);
-    const double bound = second + (second * share > size ? second * share : size);
-    snprintf (text, sizeof text, "%s, second quarter", what);
-    s_add (self, text, second, -1, true);
-    snprintf (text, sizeof text, "%s, last quarter", what);
-    s_add (self, text, last, bound, last <= bound);
+    gpb_bench_verdict_add (&self->verdict, "lanes woken", (double) launches, -1, true);
+    gpb_bench_verdict_none (&self->verdict, "messages and versions left", left);
 }
 
 int
@@ -380,12 +320,7 @@ main (int argc, char **argv)
                                             { "seed", &self.seed, false },
                                             { NULL, NULL, false } };
     gpb_bench_begin_with (&self.bench, argc, argv, numbers);
-    self.memory = gpb_alloc (self.seconds + 1, sizeof *self.memory);
-    self.descriptors = gpb_alloc (self.seconds + 1, sizeof *self.descriptors);
-    self.table = gpb_table_new ("WHAT >FIGURE >BOUND WELL");
-    self.rows = json_array ();
-    if (!self.memory || !self.descriptors || !self.table || !self.rows)
-        gpb_bench_fail ("no memory for the samples");
+    gpb_bench_verdict_begin (&self.verdict, self.seconds);
     fprintf (stderr, "soak of messages: %" PRIu64 " s, --seed %" PRIu64 "\n", self.seconds,
              self.seed);
     static const char *const settings [] = { "isolation=thread", "allow_register=true",
@@ -397,13 +332,9 @@ main (int argc, char **argv)
     s_soak (&self);
     s_add_counts (&self);
     s_add_left (&self);
-    s_add_flat (&self, "bytes of memory", self.memory, MEMORY_SHARE, MEMORY_SIZE);
-    s_add_flat (&self, "descriptors", self.descriptors, 0, 4);
+    gpb_bench_verdict_flat (&self.verdict);
     gpb_client_destroy (&self.client);
-    s_add_none (&self, "the node's exit status",
-                (uint64_t) (unsigned) gpb_bench_process_end (&self.node, SIGTERM));
-    gpb_bench_print (&self.bench, "soak of messages", &self.table, self.rows);
-    gpb_free (self.memory);
-    gpb_free (self.descriptors);
-    return self.is_off ? 1 : 0;
+    gpb_bench_verdict_none (&self.verdict, "the node's exit status",
+                            (uint64_t) (unsigned) gpb_bench_process_end (&self.node, SIGTERM));
+    return gpb_bench_verdict_end (&self.verdict, &self.bench, "soak of messages");
 }
