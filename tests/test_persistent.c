@@ -4,6 +4,7 @@
 
 #include "gpb_persistent.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static gpb_error_t error;

@@ -8,6 +8,7 @@
 #include "gpb_resident.h"
 #include "gpb_test_device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
