@@ -180,8 +180,8 @@ bool gpb_host_settle (gpb_host_t *self);
 //  until the next look; -1: none.
 int gpb_host_check_lanes (gpb_host_t *self);
 
-//  Parks all lanes, and has none launched until is_held is false again. RESOURCE_EXHAUSTED where one
-//  does not return in time, and is_held is as it was.
+//  Parks all lanes, and has none launched until is_held is false again. RESOURCE_EXHAUSTED where
+//  one does not return in time, and is_held is as it was.
 gpb_status_t gpb_host_hold (gpb_host_t *self, gpb_error_t *error);
 
 //  Parks all lanes and waits until they have returned, at most timeout_ms. False: some have not.
