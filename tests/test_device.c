@@ -51,18 +51,6 @@ s_timing (const gpb_reply_t *reply)
     return gpb_reply_header_peek (reply)->execute->timing;
 }
 
-static void
-s_expect (uint64_t id, gpb_status_t status, const char *part)
-{
-    gpb_reply_t *reply = gpb_test_actor_recv (s_client);
-    ck_assert_uint_eq (gpb_reply_id (reply), id);
-    ck_assert_msg (gpb_reply_status (reply) == status, "%s: %s",
-                   gpb_status_name (gpb_reply_status (reply)), gpb_reply_message (reply));
-    ck_assert_msg (strstr (gpb_reply_message (reply), part) != NULL, "%s",
-                   gpb_reply_message (reply));
-    gpb_reply_destroy (&reply);
-}
-
 //  ---------------------------------------------------------------------------------------------------------
 //  Execute
 
@@ -350,7 +338,7 @@ START_TEST (test_a_request_in_flight_is_taken_back_at_once)
     uint64_t id = gpb_test_actor_send (s_client, gpb_test_actor_scalar ("endless", 1));
     gpb_test_actor_await_in_flight (s_client, 1);
     ck_assert_ok (gpb_client_cancel (s_client, id, &error));
-    s_expect (id, GPB_CANCELLED, "took the request back");
+    gpb_test_actor_expect (s_client, id, GPB_CANCELLED, "took the request back");
     //  The kernel goes on, and the device with what is behind it.
     ck_assert_uint_eq (gpb_test_actor_in_flight (s_client), 1);
     gpb_test_actor_refused (s_client, gpb_request_cancel (id), GPB_NOT_FOUND, "not in flight");
@@ -583,7 +571,7 @@ START_TEST (test_a_device_that_stops_answers_what_it_has)
     uint64_t id = gpb_test_actor_send (s_client, gpb_test_actor_scalar ("sleeps", 300000));
     gpb_test_actor_await_in_flight (s_client, 1);
     gpb_test_actor_stop (&s_device);
-    s_expect (id, GPB_OK, "");
+    gpb_test_actor_expect (s_client, id, GPB_OK, "");
     gpb_client_destroy (&s_client);
 }
 END_TEST
@@ -799,7 +787,7 @@ START_TEST (test_kernels_come_over_the_wire_where_that_is_allowed)
     gpb_test_actor_await_in_flight (s_client, 1);
     gpb_test_actor_done (s_client, gpb_request_register (definition, "mine fake: fail", true));
     gpb_test_actor_let_go (s_client);
-    s_expect (id, GPB_OK, "");
+    gpb_test_actor_expect (s_client, id, GPB_OK, "");
     gpb_test_actor_refused (s_client, gpb_test_actor_scalar ("mine", 1), GPB_INTERNAL, "");
     s_stop ();
 }

@@ -56,18 +56,6 @@ s_timing (const gpb_reply_t *reply)
     return gpb_reply_header_peek (reply)->execute->message;
 }
 
-static void
-s_expect (uint64_t id, gpb_status_t status, const char *part)
-{
-    gpb_reply_t *reply = gpb_test_actor_recv (s_client);
-    ck_assert_uint_eq (gpb_reply_id (reply), id);
-    ck_assert_msg (gpb_reply_status (reply) == status, "%s: %s",
-                   gpb_status_name (gpb_reply_status (reply)), gpb_reply_message (reply));
-    ck_assert_msg (strstr (gpb_reply_message (reply), part) != NULL, "%s",
-                   gpb_reply_message (reply));
-    gpb_reply_destroy (&reply);
-}
-
 //  What the host says of a kernel now, NULL: nothing yet; the reply is the caller's.
 static const Gpb__V1__Residency *
 s_find (const char *kernel, gpb_reply_t **reply_p)
@@ -406,7 +394,8 @@ START_TEST (test_a_full_kernel_says_its_bound_and_when_to_come_back)
     for (int count = 0; count < 14; count++)
         gpb_test_actor_send (s_client, s_word ("fake_stuck", 20000));
     uint64_t id = gpb_test_actor_send (s_client, s_word ("fake_stuck", 0));
-    s_expect (id, GPB_RESOURCE_EXHAUSTED, "10 messages wait for kernel fake_stuck");
+    gpb_test_actor_expect (s_client, id, GPB_RESOURCE_EXHAUSTED,
+                           "10 messages wait for kernel fake_stuck");
     s_check_double ("fake_double", 1);    //  another kernel's queue is its own
     for (int count = 0; count < 14; count++) {
         gpb_reply_t *reply = gpb_test_actor_recv (s_client);
@@ -428,14 +417,14 @@ START_TEST (test_a_message_taken_back_leaves_its_queue_or_its_lane)
         ids [count] = gpb_test_actor_send (s_client, s_word ("fake_stuck", 1000000));
     uint64_t began_ns = gpb_clock_ns ();
     ck_assert_ok (gpb_client_cancel (s_client, in_lane, &error));
-    s_expect (in_lane, GPB_CANCELLED, "");
+    gpb_test_actor_expect (s_client, in_lane, GPB_CANCELLED, "");
     for (int count = 3; count >= 0; count--) {
         ck_assert_ok (gpb_client_cancel (s_client, ids [count], &error));
-        s_expect (ids [count], GPB_CANCELLED, "");
+        gpb_test_actor_expect (s_client, ids [count], GPB_CANCELLED, "");
     }
-    s_expect (first, GPB_OK, "");
+    gpb_test_actor_expect (s_client, first, GPB_OK, "");
     uint64_t last = gpb_test_actor_send (s_client, s_word ("fake_stuck", 0));
-    s_expect (last, GPB_OK, "");
+    gpb_test_actor_expect (s_client, last, GPB_OK, "");
     //  None of the five seconds that were taken back was spent.
     ck_assert_uint_lt (gpb_clock_ns () - began_ns, 5 * (uint64_t) GPB_NS_PER_S);
     s_stop ();
@@ -449,8 +438,8 @@ START_TEST (test_a_handler_past_its_deadline_is_answered_and_its_lane_quarantine
     gpb_request_set_timeout (request, 100);
     uint64_t first = gpb_test_actor_send (s_client, request);
     uint64_t second = gpb_test_actor_send (s_client, s_word ("fake_stuck", 0));
-    s_expect (first, GPB_DEADLINE_EXCEEDED, "with its kernel");
-    s_expect (second, GPB_UNAVAILABLE, "did not return within");
+    gpb_test_actor_expect (s_client, first, GPB_DEADLINE_EXCEEDED, "with its kernel");
+    gpb_test_actor_expect (s_client, second, GPB_UNAVAILABLE, "did not return within");
     gpb_test_actor_refused (s_client, s_word ("fake_stuck", 0), GPB_FAILED_PRECONDITION,
                             "quarantined");
     gpb_reply_t *reply;
@@ -473,7 +462,7 @@ START_TEST (test_a_handler_that_never_returns_does_not_keep_a_host_from_stopping
     uint64_t id = gpb_test_actor_send (s_client, s_word ("fake_stuck", FOR_EVER));
     s_await_state ("fake_stuck", GPB__V1__RESIDENCY_STATE__RESIDENT);
     gpb_test_actor_stop (&s_host);
-    s_expect (id, GPB_UNAVAILABLE, "stopped");
+    gpb_test_actor_expect (s_client, id, GPB_UNAVAILABLE, "stopped");
     gpb_client_destroy (&s_client);
     gpb_test_fake_let_go ();
 }
@@ -488,7 +477,7 @@ START_TEST (test_a_host_that_stops_answers_what_it_has)
     s_await_state ("fake_stuck", GPB__V1__RESIDENCY_STATE__RESIDENT);
     gpb_test_actor_stop (&s_host);
     for (int count = 0; count < 8; count++)
-        s_expect (ids [count], GPB_OK, "");
+        gpb_test_actor_expect (s_client, ids [count], GPB_OK, "");
     gpb_client_destroy (&s_client);
 }
 END_TEST
@@ -516,7 +505,7 @@ START_TEST (test_parked_for_a_compile_nothing_is_on_the_device_until_it_may_resu
     uint64_t id = gpb_test_actor_send (s_client, s_word ("fake_double", 0));
     s_await_state ("fake_double", GPB__V1__RESIDENCY_STATE__PARKED);
     ck_assert_ok (gpb_pipe_ask (s_host.actor, (const char *[]){ "RESUME", NULL }, &error));
-    s_expect (id, GPB_OK, "");
+    gpb_test_actor_expect (s_client, id, GPB_OK, "");
     s_stop ();
 }
 END_TEST
@@ -672,9 +661,9 @@ START_TEST (test_where_code_is_loaded_alone_nothing_is_while_a_handler_is_stuck)
     setenv ("GPB_FAKE_LOADS_ALONE", "1", 1);
     s_start_with ("kernel_timeout_ms", "200", "drain_ms", "300");
     uint64_t id = gpb_test_actor_send (s_client, s_word ("fake_stuck", FOR_EVER));
-    s_expect (id, GPB_DEADLINE_EXCEEDED, "quarantined");
+    gpb_test_actor_expect (s_client, id, GPB_DEADLINE_EXCEEDED, "quarantined");
     id = gpb_test_actor_send (s_client, s_word ("fake_count", 1));
-    s_expect (id, GPB_RESOURCE_EXHAUSTED, "nothing can be loaded");
+    gpb_test_actor_expect (s_client, id, GPB_RESOURCE_EXHAUSTED, "nothing can be loaded");
     gpb_test_fake_let_go ();
     s_await_state ("fake_stuck", GPB__V1__RESIDENCY_STATE__PARKED);
     zclock_sleep (1100);    //  it is tried once a second

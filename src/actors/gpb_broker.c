@@ -281,11 +281,30 @@ s_recv_answers (self_t *self)
 //  Work
 
 //  Enters a request in the book and queues it for the devices that fit.
+gpb_entry_t *
+gpb_broker_enter (self_t *self, gpb_call_t *call, gpb_status_t admitted, uint32_t retry_after_ms,
+                  gpb_error_t *error)
+{
+    gpb_entry_t *entry = NULL;
+    if (admitted == GPB_OK)
+        entry = gpb_book_enter (self->book, call, error);
+    else
+        self->counts.exhausted++;
+    if (!entry) {
+        gpb_call_refuse_until (self->service, call, retry_after_ms, error);
+        return NULL;
+    }
+    if (gpb_principal_charge (call->connection->account, entry, call->request, error) == GPB_OK)
+        return entry;
+    gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id, error);
+    gpb_book_close (self->book, entry);
+    return NULL;
+}
+
 static void
 s_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints, uint64_t devices)
 {
     gpb_error_t error;
-    gpb_entry_t *entry = NULL;
     uint32_t retry_after_ms;
     const gpb_tenant_t *tenant = gpb_book_tenant (call->connection);
     gpb_waiting_t *key = gpb_principal_waiting (call->connection->account);
@@ -294,20 +313,10 @@ s_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t *constraints, 
                               .devices = devices,
                               .size = zmq_msg_size (&call->message->header)
                                       + gpb_message_payload_size (call->message) };
-    if (gpb_placement_admit (self->placement, &arrival, &retry_after_ms, &error) == GPB_OK)
-        entry = gpb_book_enter (self->book, call, &error);
-    else
-        self->counts.exhausted++;
-    if (!entry) {
-        gpb_call_refuse_until (self->service, call, retry_after_ms, &error);
+    gpb_status_t status = gpb_placement_admit (self->placement, &arrival, &retry_after_ms, &error);
+    gpb_entry_t *entry = gpb_broker_enter (self, call, status, retry_after_ms, &error);
+    if (!entry)
         return;
-    }
-    if (gpb_principal_charge (call->connection->account, entry, call->request, &error) != GPB_OK) {
-        gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
-                            &error);
-        gpb_book_close (self->book, entry);
-        return;
-    }
     entry->tenant->key = key;
     entry->devices = devices;
     entry->is_bound = constraints->is_bound;

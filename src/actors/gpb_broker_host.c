@@ -24,27 +24,16 @@ gpb_broker_host_accept (self_t *self, gpb_call_t *call, const gpb_constraints_t 
                         uint64_t devices)
 {
     gpb_error_t error;
-    gpb_entry_t *entry = NULL;
     uint32_t retry_after_ms;
     const uint64_t size =
         zmq_msg_size (&call->message->header) + gpb_message_payload_size (call->message);
-    if (gpb_hosting_admit (self->placement, gpb_book_tenant (call->connection),
+    gpb_status_t status =
+        gpb_hosting_admit (self->placement, gpb_book_tenant (call->connection),
                            gpb_hosting_choose (self->placement, devices, constraints->lane), size,
-                           &retry_after_ms, &error)
-        == GPB_OK)
-        entry = gpb_book_enter (self->book, call, &error);
-    else
-        self->counts.exhausted++;
-    if (!entry) {
-        gpb_call_refuse_until (self->service, call, retry_after_ms, &error);
+                           &retry_after_ms, &error);
+    gpb_entry_t *entry = gpb_broker_enter (self, call, status, retry_after_ms, &error);
+    if (!entry)
         return;
-    }
-    if (gpb_principal_charge (call->connection->account, entry, call->request, &error) != GPB_OK) {
-        gpb_service_refuse (self->service, entry->connection, &entry->message, entry->key.id,
-                            &error);
-        gpb_book_close (self->book, entry);
-        return;
-    }
     entry->is_hosted = true;
     entry->devices = devices;
     entry->lane = constraints->lane;

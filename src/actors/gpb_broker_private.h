@@ -55,6 +55,11 @@ typedef struct {
 
 //  gpb_broker.c
 
+//  An entry for what was admitted, charged to its key. NULL: it was not (admitted says so, and
+//  error why), or has no place or no right, and is refused.
+gpb_entry_t *gpb_broker_enter (self_t *self, gpb_call_t *call, gpb_status_t admitted,
+                               uint32_t retry_after_ms, gpb_error_t *error);
+
 //  Hands an entry over to the executor that it is placed on.
 void gpb_broker_hand_over (self_t *self, gpb_entry_t *entry, uint64_t now_ns);
 

@@ -23,6 +23,7 @@
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
 #include "gpb_log.h"
+#include "gpb_registration.h"
 #include "gpb_signals.h"
 
 #include <inttypes.h>
@@ -90,11 +91,7 @@ s_handle_register (void *actor, gpb_call_t *call)
     gpb_device_t *self = actor;
     const Gpb__V1__RegisterKernel *request = call->request->register_kernel;
     gpb_error_t error;
-    gpb_status_t status = GPB_OK;
-    if (!gpb_config_bool (self->config, "allow_register"))
-        status = gpb_error_set (&error, GPB_PERMISSION_DENIED,
-                                "this node takes no kernels from clients: its configuration says "
-                                "allow_register = false");
+    gpb_status_t status = gpb_registration_allow (self->config, &error);
     if (status == GPB_OK)
         status = gpb_programs_register (self->programs, request->definition, request->source,
                                         request->replace, request->check, &error);

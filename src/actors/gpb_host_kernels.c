@@ -13,6 +13,7 @@
 #include "gpb_log.h"
 #include "gpb_persistent.h"
 #include "gpb_programs.h"
+#include "gpb_registration.h"
 
 #include <string.h>
 
@@ -305,11 +306,7 @@ gpb_host_handle_register (void *actor, gpb_call_t *call)
 {
     gpb_host_t *self = actor;
     gpb_error_t error = { GPB_OK, "" };
-    gpb_status_t status = GPB_OK;
-    if (!gpb_config_bool (self->config, "allow_register"))
-        status = gpb_error_set (&error, GPB_PERMISSION_DENIED,
-                                "this node takes no kernels from clients: its configuration says "
-                                "allow_register = false");
+    gpb_status_t status = gpb_registration_allow (self->config, &error);
     if (status == GPB_OK)
         status = s_register (self, call->request->register_kernel, &error);
     if (status != GPB_OK)

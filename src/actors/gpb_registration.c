@@ -73,16 +73,22 @@ s_prepare (gpb_registration_t *self, const gpb_config_t *config, gpb_kernels_t *
     return status == GPB_OK ? s_pack (request, false, &self->commit, error) : status;
 }
 
+gpb_status_t
+gpb_registration_allow (const gpb_config_t *config, gpb_error_t *error)
+{
+    if (gpb_config_bool (config, "allow_register"))
+        return GPB_OK;
+    return gpb_error_set (error, GPB_PERMISSION_DENIED,
+                          "this node takes no kernels from clients: its configuration says "
+                          "allow_register = false");
+}
+
 gpb_registration_t *
 gpb_registration_new (const gpb_config_t *config, gpb_kernels_t *kernels,
                       gpb_registration_t **list_p, const gpb_call_t *call, gpb_error_t *error)
 {
-    if (!gpb_config_bool (config, "allow_register")) {
-        gpb_error_set (error, GPB_PERMISSION_DENIED,
-                       "this node takes no kernels from clients: its configuration says "
-                       "allow_register = false");
+    if (gpb_registration_allow (config, error) != GPB_OK)
         return NULL;
-    }
     unsigned under_way = 0;
     for (const gpb_registration_t *other = *list_p; other; other = other->next)
         under_way++;

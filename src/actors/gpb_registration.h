@@ -28,6 +28,9 @@ typedef struct gpb_registration {
 
 #define GPB_REGISTRATIONS_MAX 16    //  under way at once: each compiles on every device
 
+//  PERMISSION_DENIED where the configuration lets no client add kernels.
+gpb_status_t gpb_registration_allow (const gpb_config_t *config, gpb_error_t *error);
+
 //  It joins the list of those under way until it is destroyed. NULL where the request is refused:
 //  PERMISSION_DENIED, INVALID_ARGUMENT with the line, ALREADY_EXISTS (also where one of this id is
 //  under way, unless both replace), FAILED_PRECONDITION (it would make a persistent kernel of one

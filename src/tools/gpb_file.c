@@ -27,13 +27,24 @@ struct _gpb_file_t {
     size_t size, room;    //  bytes
 };
 
-static gpb_status_t
-s_fail (gpb_error_t *error, const char *path, const char *what)
+gpb_status_t
+gpb_file_fail (gpb_error_t *error, const char *path, const char *what)
 {
     gpb_status_t status = errno == EINTR    ? GPB_CANCELLED
                           : errno == ENOENT ? GPB_NOT_FOUND
                                             : GPB_FAILED_PRECONDITION;
     return gpb_error_set (error, status, "%s: cannot be %s: %s", path, what, strerror (errno));
+}
+
+int
+gpb_file_open (const char *path, gpb_error_t *error)
+{
+    if (strcmp (path, "-") == 0)
+        return STDIN_FILENO;
+    int file = open (path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        gpb_file_fail (error, path, "opened");
+    return file;
 }
 
 static gpb_status_t
@@ -64,7 +75,7 @@ s_read_all (gpb_file_t *self, int file, const char *path, gpb_error_t *error)
         if (size == 0)
             break;
         if (size < 0)
-            return s_fail (error, path, "read");
+            return gpb_file_fail (error, path, "read");
         self->size += (size_t) size;
         if (self->size == self->room)
             status = s_grow (self, self->room * 2, path, error);
@@ -77,11 +88,9 @@ gpb_file_read (const char *path, gpb_error_t *error)
 {
     bool input = strcmp (path, "-") == 0;
     const char *name = input ? "standard input" : path;
-    int file = input ? STDIN_FILENO : open (path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) {
-        s_fail (error, name, "opened");
+    int file = gpb_file_open (path, error);
+    if (file < 0)
         return NULL;
-    }
     gpb_file_t *self = gpb_alloc (1, sizeof *self);
     if (!self)
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "%s: no memory to read it", name);
@@ -159,7 +168,7 @@ s_write_all (int file, const char *path, const void *data, size_t size, gpb_erro
     for (size_t done = 0; done < size;) {
         ssize_t step = write (file, (const char *) data + done, size - done);
         if (step < 0)
-            return s_fail (error, path, "written");
+            return gpb_file_fail (error, path, "written");
         done += (size_t) step;
     }
     return GPB_OK;
@@ -176,16 +185,16 @@ s_replace (const char *path, const struct stat *old, const void *data, size_t si
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%.200s...: the path is too long", path);
     int file = mkostemp (temporary, O_CLOEXEC);
     if (file < 0)
-        return s_fail (error, path, "written");
+        return gpb_file_fail (error, path, "written");
     mode_t mask = umask (0);
     umask (mask);
     gpb_status_t status = s_write_all (file, path, data, size, error);
     if (status == GPB_OK && fchmod (file, old ? old->st_mode & 07777 : 0666 & ~mask) != 0)
-        status = s_fail (error, path, "written");
+        status = gpb_file_fail (error, path, "written");
     if (close (file) != 0 && status == GPB_OK)
-        status = s_fail (error, path, "written");
+        status = gpb_file_fail (error, path, "written");
     if (status == GPB_OK && rename (temporary, path) != 0)
-        status = s_fail (error, path, "written");
+        status = gpb_file_fail (error, path, "written");
     if (status != GPB_OK)
         unlink (temporary);
     return status;
@@ -201,10 +210,10 @@ gpb_file_write (const char *path, const void *data, size_t size, gpb_error_t *er
     if (there && !S_ISREG (is.st_mode)) {
         int file = open (path, O_WRONLY | O_CLOEXEC);
         if (file < 0)
-            return s_fail (error, path, "opened");
+            return gpb_file_fail (error, path, "opened");
         gpb_status_t status = s_write_all (file, path, data, size, error);
         if (close (file) != 0 && status == GPB_OK)
-            status = s_fail (error, path, "written");
+            status = gpb_file_fail (error, path, "written");
         return status;
     }
 

@@ -13,6 +13,14 @@
 
 typedef struct _gpb_file_t gpb_file_t;
 
+//  Says what could not be done (errno) with a file: "opened", "read", "written". CANCELLED for a
+//  signal, NOT_FOUND, else FAILED_PRECONDITION.
+gpb_status_t gpb_file_fail (gpb_error_t *error, const char *path, const char *what);
+
+//  Opens a file to read it; path "-" is standard input, which is not the caller's to close. -1 with
+//  the reason.
+int gpb_file_open (const char *path, gpb_error_t *error);
+
 //  A file's bytes; path "-" is standard input. NULL with the reason.
 gpb_file_t *gpb_file_read (const char *path, gpb_error_t *error);
 

@@ -52,6 +52,20 @@ gpb_invocation_parse (gpb_invocation_t *self, const gpb_arguments_t *arguments, 
     return s_check_streams (self, error);
 }
 
+int
+gpb_invocation_begin (gpb_invocation_t *self, const gpb_arguments_t *arguments,
+                      gpb_client_t **client_p)
+{
+    gpb_error_t error;
+    *client_p = NULL;
+    if (gpb_invocation_parse (self, arguments, &error) != GPB_OK) {
+        fprintf (stderr, "gpb: %s\n`gpb --help` shows the usage.\n", error.text);
+        return GPB_EXIT_USAGE;
+    }
+    *client_p = gpb_tool_connect (arguments);
+    return *client_p ? GPB_EXIT_OK : GPB_EXIT_FAILED;
+}
+
 //  ---------------------------------------------------------------------------------------------------------
 //  The kernel
 

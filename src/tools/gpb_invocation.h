@@ -30,6 +30,11 @@ typedef struct {
 gpb_status_t gpb_invocation_parse (gpb_invocation_t *self, const gpb_arguments_t *arguments,
                                    gpb_error_t *error);
 
+//  The same, and connects to the node. Returns the exit status: but for GPB_EXIT_OK, there is no
+//  client, and the reason is printed.
+int gpb_invocation_begin (gpb_invocation_t *self, const gpb_arguments_t *arguments,
+                          gpb_client_t **client_p);
+
 //  Asks the node about the kernel, and holds the options against what it is. False: the reason is
 //  printed.
 bool gpb_invocation_ask (gpb_invocation_t *self, gpb_client_t *client);

@@ -9,6 +9,7 @@
 #include "gpb_pieces.h"
 
 #include "gpb_alloc.h"
+#include "gpb_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,15 +40,6 @@ struct _gpb_sink_t {
     uint64_t size;    //  bytes written
 };
 
-static gpb_status_t
-s_fail (gpb_error_t *error, const char *path, const char *what)
-{
-    gpb_status_t status = errno == EINTR    ? GPB_CANCELLED
-                          : errno == ENOENT ? GPB_NOT_FOUND
-                                            : GPB_FAILED_PRECONDITION;
-    return gpb_error_set (error, status, "%s: cannot be %s: %s", path, what, strerror (errno));
-}
-
 //  ---------------------------------------------------------------------------------------------------------
 //  The source
 
@@ -56,11 +48,9 @@ gpb_source_new (const char *path, size_t piece_size, size_t element_size, gpb_er
 {
     bool input = strcmp (path, "-") == 0;
     const char *name = input ? "standard input" : path;
-    int file = input ? STDIN_FILENO : open (path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) {
-        s_fail (error, name, "opened");
+    int file = gpb_file_open (path, error);
+    if (file < 0)
         return NULL;
-    }
     gpb_source_t *self = gpb_alloc (1, sizeof *self);
     if (self) {
         self->file = file;
@@ -116,7 +106,7 @@ s_fill (gpb_source_t *self, gpb_error_t *error)
             return gpb_error_set (error, GPB_UNAVAILABLE, "%s: nothing there yet", self->path);
         ssize_t size = read (self->file, self->block + self->end, self->room - self->end);
         if (size < 0)
-            return s_fail (error, self->path, "read");
+            return gpb_file_fail (error, self->path, "read");
         self->end += (size_t) size;
         self->at_end = size == 0;
     }
@@ -184,7 +174,7 @@ gpb_sink_new (const char *path, const gpb_source_t *source, gpb_error_t *error)
     }
     int file = output ? STDOUT_FILENO : open (path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (file < 0) {
-        s_fail (error, name, "opened");
+        gpb_file_fail (error, name, "opened");
         return NULL;
     }
     gpb_sink_t *self = gpb_alloc (1, sizeof *self);
@@ -222,7 +212,7 @@ s_write (gpb_sink_t *self, const void *data, size_t size, gpb_error_t *error)
     for (size_t done = 0; done < size;) {
         ssize_t step = write (self->file, (const char *) data + done, size - done);
         if (step < 0)
-            return s_fail (error, self->path, "written");
+            return gpb_file_fail (error, self->path, "written");
         done += (size_t) step;
         self->size += (uint64_t) step;
     }

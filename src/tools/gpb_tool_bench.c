@@ -206,15 +206,10 @@ gpb_tool_bench (const gpb_arguments_t *arguments)
     static s_bench_t bench;
     s_bench_t *self = &bench;
     memset (self, 0, sizeof *self);
-    gpb_error_t error;
-    if (gpb_invocation_parse (&self->call, arguments, &error) != GPB_OK) {
-        fprintf (stderr, "gpb: %s\n`gpb --help` shows the usage.\n", error.text);
-        return GPB_EXIT_USAGE;
-    }
-    self->client = gpb_tool_connect (arguments);
-    if (!self->client)
-        return GPB_EXIT_FAILED;
-    int result = s_work (self);
+    int result = gpb_invocation_begin (&self->call, arguments, &self->client);
+    if (result != GPB_EXIT_OK)
+        return result;
+    result = s_work (self);
     gpb_load_destroy (&self->load);
     gpb_invocation_close (&self->call);
     gpb_client_destroy (&self->client);

@@ -230,16 +230,11 @@ gpb_tool_run (const gpb_arguments_t *arguments)
     s_run_t *self = &run;
     memset (self, 0, sizeof *self);
     self->arguments = arguments;
-    gpb_error_t error;
-    if (gpb_invocation_parse (&self->call, arguments, &error) != GPB_OK) {
-        fprintf (stderr, "gpb: %s\n`gpb --help` shows the usage.\n", error.text);
-        return GPB_EXIT_USAGE;
-    }
-    self->client = gpb_tool_connect (arguments);
-    if (!self->client)
-        return GPB_EXIT_FAILED;
+    int result = gpb_invocation_begin (&self->call, arguments, &self->client);
+    if (result != GPB_EXIT_OK)
+        return result;
     gpb_client_set_retries (self->client, RUN_RETRIES);
-    int result = s_work (self);
+    result = s_work (self);
     gpb_reply_destroy (&self->reply);
     gpb_invocation_close (&self->call);
     gpb_client_destroy (&self->client);

@@ -145,6 +145,18 @@ gpb_test_actor_refused (gpb_client_t *client, gpb_request_t *request, gpb_status
 }
 
 void
+gpb_test_actor_expect (gpb_client_t *client, uint64_t id, gpb_status_t status, const char *part)
+{
+    gpb_reply_t *reply = gpb_test_actor_recv (client);
+    ck_assert_uint_eq (gpb_reply_id (reply), id);
+    ck_assert_msg (gpb_reply_status (reply) == status, "%s: %s",
+                   gpb_status_name (gpb_reply_status (reply)), gpb_reply_message (reply));
+    ck_assert_msg (strstr (gpb_reply_message (reply), part) != NULL, "%s",
+                   gpb_reply_message (reply));
+    gpb_reply_destroy (&reply);
+}
+
+void
 gpb_test_actor_done (gpb_client_t *client, gpb_request_t *request)
 {
     gpb_reply_t *reply = gpb_test_actor_ok (client, request);

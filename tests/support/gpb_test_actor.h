@@ -56,7 +56,12 @@ gpb_reply_t *gpb_test_actor_ok (gpb_client_t *client, gpb_request_t *request);
 void gpb_test_actor_refused (gpb_client_t *client, gpb_request_t *request, gpb_status_t status,
                              const char *part);
 
-//  The same, and nothing of an OK answer is wanted.
+//  The next answer is that of a request which was sent, with this status and this part of its
+//  sentence.
+void gpb_test_actor_expect (gpb_client_t *client, uint64_t id, gpb_status_t status,
+                            const char *part);
+
+//  Asks and waits, and nothing of an OK answer is wanted.
 void gpb_test_actor_done (gpb_client_t *client, gpb_request_t *request);
 
 uint64_t gpb_test_actor_rent (gpb_client_t *client, uint64_t size, gpb_rent_kind_t kind,
