@@ -211,6 +211,16 @@ s_empty (int fd)
     (void) size;    //  nothing to read is fine: what is done is looked at anyway
 }
 
+//  Where nothing is due, one request alone: its answer is there before a look at the empty socket,
+//  two system calls, has said that there is no other.
+static void
+s_receive (gpb_host_t *self)
+{
+    const size_t most = gpb_host_is_due (self) ? BATCH : 1;
+    if (gpb_service_receive (self->service, most) == most)
+        gpb_poller_touch (&self->poller, ROUTER_ITEM);
+}
+
 //  One round: waits for something to do, and does it. False: $TERM.
 static bool
 s_round (gpb_host_t *self)
@@ -231,9 +241,8 @@ s_round (gpb_host_t *self)
         gpb_host_collect_launched (self);
         gpb_host_reap (self);
     }
-    if (go_on && gpb_poller_take (poller, ROUTER_ITEM)
-        && gpb_service_receive (self->service, BATCH) == BATCH)
-        gpb_poller_touch (poller, ROUTER_ITEM);
+    if (go_on && gpb_poller_take (poller, ROUTER_ITEM))
+        s_receive (self);
     if (gpb_poller_take (poller, MONITOR_ITEM)
         || gpb_router_next_timeout (gpb_service_router (self->service)) == 0)
         s_drop_ended (self);

@@ -41,6 +41,7 @@
 #include "gpb_client_internal.h"
 #include "gpb_clock.h"
 #include "gpb_monitor.h"
+#include "gpb_poller.h"
 #include "gpb_pending.h"
 #include "gpb_unique.h"
 
@@ -70,6 +71,7 @@ struct _gpb_client_t {
     zsock_t *socket;        //  the DEALER
     void *handle;           //  its libzmq socket
     void *monitor;          //  PAIR; NULL over inproc
+    gpb_poller_t poller;    //  of the two
     bool connected;         //  requests may leave
     uint64_t retry_ns;      //  when to connect again; 0: a try is under way, or done
     uint64_t renewal_ns;    //  S_LEASE_MS, but in a test
@@ -174,19 +176,22 @@ s_send_own (gpb_client_t *self, gpb_request_t *request)
         && gpb_request_pack (request, S_OWN_ID | ++self->last_own_id, 0, &self->message, NULL)
                == GPB_OK)
         gpb_message_send (&self->message, self->handle, NULL);
+    self->unread = true;
     gpb_message_clear (&self->message);
     gpb_request_destroy (&request);
     self->renew_ns = gpb_clock_ns () + self->renewal_ns;
 }
 
-//  Reads everything that has come.
+//  Reads everything that has come, or until nothing is in flight any more: to find nothing costs two
+//  system calls.
 static void
 s_read (gpb_client_t *self)
 {
     for (;;) {
         gpb_error_t error;
         gpb_status_t status = gpb_message_recv (&self->message, self->handle, NULL);
-        if (status == GPB_UNAVAILABLE)
+        self->unread = status != GPB_UNAVAILABLE;
+        if (!self->unread)
             return;
         uint64_t id;
         if (status == GPB_OK)
@@ -208,6 +213,8 @@ s_read (gpb_client_t *self)
         else if (s_delay (self, reply))
             continue;
         s_complete (self, reply);
+        if (gpb_pending_count (&self->pending) == 0)
+            return;
     }
 }
 
@@ -239,6 +246,7 @@ s_transmit (gpb_client_t *self, gpb_reply_t *reply, uint64_t now_ns)
     gpb_error_t error;
     uint32_t left_ms = (uint32_t) ((reply->expires_ns - now_ns) / GPB_NS_PER_MS);
     gpb_status_t status = GPB_UNAVAILABLE;
+    self->unread = true;
     if (self->connected)
         status = gpb_request_pack (reply->request, reply->id, left_ms, &self->message, &error);
     if (self->connected && status == GPB_OK)
@@ -290,6 +298,7 @@ s_lost (gpb_client_t *self)
             s_complete (self, reply);
         }
     zmq_disconnect (self->handle, self->endpoint);
+    self->unread = true;
     self->retry_ns = gpb_clock_ns () + S_RETRY_MS * GPB_NS_PER_MS;
 }
 
@@ -297,6 +306,7 @@ static void
 s_connect (gpb_client_t *self)
 {
     self->retry_ns = 0;
+    self->unread = true;
     if (zmq_connect (self->handle, self->endpoint) < 0)
         self->retry_ns = gpb_clock_ns () + S_RETRY_MS * GPB_NS_PER_MS;
     else if (!self->monitor) {
@@ -323,6 +333,7 @@ s_watch (gpb_client_t *self)
         int events = ZMQ_POLLOUT;
         size_t size = sizeof events;
         zmq_getsockopt (self->handle, ZMQ_EVENTS, &events, &size);
+        self->unread = true;
         if (self->connected && !(events & ZMQ_POLLOUT))
             s_lost (self);
         return;
@@ -381,7 +392,6 @@ static void
 s_work (gpb_client_t *self, uint64_t now_ns)
 {
     self->read_ns = now_ns;
-    self->unread = false;
     s_read (self);
     if (!self->connected || now_ns - self->watched_ns >= S_LOOK_NS) {
         self->watched_ns = now_ns;
@@ -398,9 +408,12 @@ s_work (gpb_client_t *self, uint64_t now_ns)
 static bool
 s_wait (gpb_client_t *self, int timeout_ms)
 {
-    zmq_pollitem_t items [2] = { { self->handle, 0, ZMQ_POLLIN, 0 },
-                                 { self->monitor, 0, ZMQ_POLLIN, 0 } };
-    return zmq_poll (items, self->monitor ? 2 : 1, timeout_ms) >= 0 || errno != EINTR;
+    if (self->unread)
+        return true;
+    bool is_uninterrupted = gpb_poller_wait (&self->poller, timeout_ms);
+    for (unsigned item = 0; item < self->poller.count; item++)
+        gpb_poller_emptied (&self->poller, item);    //  both are read in any case
+    return is_uninterrupted;
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -466,6 +479,9 @@ s_open (gpb_client_t *self, const gpb_certificate_t *own, const gpb_certificate_
     if (zmq_connect (self->handle, self->endpoint) < 0)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s cannot be connected to: %s",
                               self->endpoint, zmq_strerror (errno));
+    gpb_poller_add_socket (&self->poller, self->handle);
+    if (self->monitor)
+        gpb_poller_add_socket (&self->poller, self->monitor);
     self->connected = !self->monitor;
     self->renew_ns = gpb_clock_ns () + self->renewal_ns;
     return GPB_OK;
@@ -594,8 +610,7 @@ s_send (gpb_client_t *self, gpb_request_t **request_p, gpb_error_t *error)
     uint64_t now_ns = gpb_clock_ns ();
     if (!self->connected || now_ns - self->read_ns >= S_LOOK_NS)
         s_work (self, now_ns);
-    else
-        self->unread = true;
+    self->unread = true;
     if (gpb_pending_count (&self->pending) >= S_IN_FLIGHT_MAX) {
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "%d requests are in flight", S_IN_FLIGHT_MAX);
         return NULL;

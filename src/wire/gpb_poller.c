@@ -5,8 +5,11 @@
 #include "gpb_poller.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stddef.h>
 #include <zmq.h>
+
+#define PASSED_MAX 3    //  waits in a row in which nobody is asked
 
 unsigned
 gpb_poller_add_fd (gpb_poller_t *self, int fd)
@@ -50,15 +53,18 @@ gpb_poller_pause (gpb_poller_t *self, unsigned item, bool is_paused)
     self->fds [item].events = is_paused ? 0 : POLLIN;
 }
 
-void
+bool
 gpb_poller_wait (gpb_poller_t *self, int timeout_ms)
 {
-    for (unsigned item = 0; item < self->count; item++)
-        if (gpb_poller_is_ready (self, item))
-            timeout_ms = 0;
-    if (poll (self->fds, self->count, timeout_ms) <= 0)
-        return;    //  nothing, or a signal: the owner has a look at the time
-    for (unsigned item = 0; item < self->count; item++)
+    bool is_ready = false;
+    for (unsigned item = 0; item < self->count && !is_ready; item++)
+        is_ready = gpb_poller_is_ready (self, item);
+    if (is_ready && self->passed++ < PASSED_MAX)
+        return true;
+    self->passed = 0;
+    int count = poll (self->fds, self->count, is_ready ? 0 : timeout_ms);
+    for (unsigned item = 0; count > 0 && item < self->count; item++)
         if (self->fds [item].revents)
             self->ready [item] = true;
+    return count >= 0 || errno != EINTR;
 }

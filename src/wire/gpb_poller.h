@@ -33,6 +33,7 @@ typedef struct {
     struct pollfd fds [GPB_POLLER_MAX];
     bool ready [GPB_POLLER_MAX];
     bool paused [GPB_POLLER_MAX];
+    unsigned passed;    //  waits since the descriptors were asked last
 } gpb_poller_t;
 
 //  Adds a libzmq socket (not a zsock_t), which is ready at first, or a descriptor. The item's
@@ -48,9 +49,10 @@ void gpb_poller_set_fd (gpb_poller_t *self, unsigned item, int fd);
 //  lost.
 void gpb_poller_pause (gpb_poller_t *self, unsigned item, bool is_paused);
 
-//  Waits until an item is ready, timeout_ms at the most (-1: without limit); where one is already,
-//  it only looks what else is.
-void gpb_poller_wait (gpb_poller_t *self, int timeout_ms);
+//  Waits until an item is ready, timeout_ms at the most (-1: without limit). Where one is already it
+//  does not wait, and looks what else is every fourth time: an actor that has sent has touched its
+//  socket, and mostly finds nothing there. False where a signal interrupted it.
+bool gpb_poller_wait (gpb_poller_t *self, int timeout_ms);
 
 static inline bool
 gpb_poller_is_ready (const gpb_poller_t *self, unsigned item)
