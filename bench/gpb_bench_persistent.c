@@ -7,6 +7,8 @@
 //      host      the kernel host's actor over inproc: by a DEALER-ROUTER echo of the same bytes
 //      node      a node over tcp, its devices in this process: by a tcp echo plus an inproc echo
 //      on demand the same handler, launched for each message
+//      noop      ordinary requests while a persistent kernel is parked, and while it is busy: by
+//                themselves on a node that has not called one yet
 //
 //  and what three parked kernels cost an idle node. 64 bytes a message; a ring and its mailbox are
 //  never on the device together. Latencies are counted for each message, and go into a histogram.
@@ -20,6 +22,7 @@
 #include "gpb_kernel_private.h"
 #include "gpb_resident.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -28,6 +31,8 @@
 #define SIZE 64            //  bytes
 #define CELL_NS (300 * GPB_NS_PER_MS)
 #define IDLE_NS (5 * GPB_NS_PER_S)
+#define PARKED_MS 500    //  after its last message every kernel is: persistent_idle_ms is 20
+#define BESIDE_DEPTH 32
 #define HEAP_SIZE (1 << 20)
 
 static const char s_mailbox [] =
@@ -327,7 +332,7 @@ s_measure_idle (self_t *self, const char *endpoint)
         gpb_request_out (request, 0);
         gpb_bench_do (client, request);
     }
-    zclock_sleep (500);    //  they are parked by then
+    zclock_sleep (PARKED_MS);
     const double before_ns = s_processor_ns ();
     zclock_sleep (IDLE_NS / GPB_NS_PER_MS);
     const double percent = (s_processor_ns () - before_ns) * 100 / IDLE_NS;
@@ -340,6 +345,65 @@ s_measure_idle (self_t *self, const char *endpoint)
     json_array_append_new (self->rows, json_pack ("{s:s, s:f}", "what", "three parked kernels",
                                                   "core_percent", percent));
     gpb_client_destroy (&client);
+}
+
+//  ---------------------------------------------------------------------------------------------------------
+//  Ordinary requests beside a persistent kernel
+
+typedef struct {
+    const char *endpoint;
+    gpb_bench_figure_t figure;
+} stream_t;
+
+//  Messages to a persistent kernel for as long as the others are measured, and a bit more.
+static void *
+s_stream (void *argument)
+{
+    stream_t *self = argument;
+    const gpb_bench_work_t work = { .name = "echo", .size = SIZE, .request = s_echo };
+    gpb_client_t *client = gpb_bench_client (self->endpoint);
+    gpb_bench_run_client (client, &work, BESIDE_DEPTH, CELL_NS + CELL_NS / 4, &self->figure);
+    gpb_client_destroy (&client);
+    return NULL;
+}
+
+static void
+s_measure_beside (self_t *self)
+{
+    const gpb_bench_work_t work = { .name = "noop", .size = SIZE, .request = gpb_bench_noop };
+    figures_t alone, parked, busy, stream;
+    for (size_t round = 0; round < self->rounds; round++) {
+        zactor_t *node = gpb_bench_node ();
+        char *tcp = gpb_bench_bind (node, "tcp://127.0.0.1:*");
+        gpb_client_t *client = gpb_bench_client (tcp);
+        gpb_bench_figure_t figure;
+        gpb_bench_do (client, gpb_bench_noop (SIZE));
+        gpb_bench_run_client (client, &work, BESIDE_DEPTH, CELL_NS, &figure);
+        s_keep (&alone, round, &figure);
+
+        gpb_bench_do (client, s_echo (SIZE));
+        zclock_sleep (PARKED_MS);
+        gpb_bench_run_client (client, &work, BESIDE_DEPTH, CELL_NS, &figure);
+        s_keep (&parked, round, &figure);
+
+        stream_t other = { .endpoint = tcp };
+        pthread_t thread;
+        if (pthread_create (&thread, NULL, s_stream, &other) != 0)
+            gpb_bench_fail ("no thread for a stream of messages");
+        gpb_bench_run_client (client, &work, BESIDE_DEPTH, CELL_NS, &figure);
+        pthread_join (thread, NULL);
+        s_keep (&busy, round, &figure);
+        s_keep (&stream, round, &other.figure);
+        gpb_client_destroy (&client);
+        zactor_destroy (&node);
+        zstr_free (&tcp);
+    }
+    s_add_row (self, "noop", BESIDE_DEPTH, &alone, "-", 0, 0, 0);
+    s_add_row (self, "noop, kernel parked", BESIDE_DEPTH, &parked, "noop", 0, 0,
+               gpb_bench_ratio (parked.rate, alone.rate, self->rounds));
+    s_add_row (self, "noop, kernel busy", BESIDE_DEPTH, &busy, "noop", 0, 0,
+               gpb_bench_ratio (busy.rate, alone.rate, self->rounds));
+    s_add_row (self, "its messages meanwhile", BESIDE_DEPTH, &stream, "-", 0, 0, 0);
 }
 
 int
@@ -359,6 +423,7 @@ main (int argc, char **argv)
     s_measure_idle (&self, tcp);
     zactor_destroy (&node);
     zstr_free (&tcp);
+    s_measure_beside (&self);
 
     gpb_host_args_t args = { .config = NULL, .index = 0 };
     zactor_t *host = zactor_new (gpb_host, &args);

@@ -2,7 +2,8 @@
 //  whether it is met
 //
 //  What the other benchmarks have measured is read from what they saved (--save) in the folder
-//  $GPB_BENCH_RESULTS (bench-results here): node.json, local.json, components.json, hostile.json.
+//  $GPB_BENCH_RESULTS (bench-results here): node.json, local.json, components.json, hostile.json,
+//  persistent.json.
 //  What they do not measure is measured here, on a node that is composed in this process. A target
 //  without a figure is "not measured", and says why: none is ever taken from another device, or
 //  from a guess. `make bench` runs this last.
@@ -34,7 +35,8 @@ typedef struct {
     const char *folder;
     char *endpoints [2];    //  inproc, tcp
     gpb_client_t *clients [2];
-    json_t *node, *local, *components, *hostile;    //  what was saved; NULL: it was not
+    json_t *node, *local, *components, *hostile,
+        *persistent;    //  what was saved; NULL: it was not
     gpb_table_t *table;
     json_t *rows;
 } self_t;
@@ -523,6 +525,89 @@ s_add_allocation (self_t *self)
 }
 
 //  ---------------------------------------------------------------------------------------------------------
+//  Persistent kernels
+
+//  Targets whose figure is one number of persistent.json.
+typedef struct {
+    const char *target, *asked;
+    const char *what;    //  its row
+    size_t in_flight;    //  0: the row has none
+    const char *key;
+    double bound;
+    bool is_most;    //  the bound is the most; else the least
+    int decimals;
+    const char *unit;
+    const char *method;
+} persistent_target_t;
+
+static const persistent_target_t s_persistent_targets [] = {
+    { "ring, P50", "<= 2 of a bare mailbox", "ring", 1, "p50_ratio", 2, true, 2, "",
+      "64 B from the host's thread through the handler and back, by two words of shared memory" },
+    { "ring, P99", "<= 3 of a bare mailbox", "ring", 1, "p99_ratio", 3, true, 2, "", "the same" },
+    { "ring, one lane", ">= 5,000,000 a second", "ring", 8, "per_second", 5e6, false, 0, "",
+      "64 B, 8 in flight" },
+    { "kernel host over inproc, P50", "<= 1.3 of the raw echo", "host, inproc", 1, "p50_ratio", 1.3,
+      true, 2, "", "echo of 64 B by a DEALER-ROUTER echo of its bytes" },
+    { "persistent kernel over tcp, P50", "<= 1.1 of the raw echoes", "node, tcp", 1, "p50_ratio",
+      1.1, true, 2, "", "echo of 64 B by a tcp echo of its bytes plus an inproc one" },
+    { "persistent kernel, 1,024 in flight, tcp", ">= 200,000 a second", "node, tcp", 1024,
+      "per_second", 200000, false, 0, "", "echo of 64 B, the client in the node's process" },
+    { "three parked kernels", "< 1 % of a core", "three parked kernels", 0, "core_percent", 1, true,
+      2, " %", "processor time of the node over 5 s" },
+    { "ordinary requests beside a parked kernel", ">= 0.5 of their rate alone",
+      "noop, kernel parked", 32, "per_second_ratio", 0.5, false, 2, "",
+      "noop of 64 B, 32 in flight, tcp" },
+    { "ordinary requests beside a busy kernel", "they go on", "noop, kernel busy", 32,
+      "per_second_ratio", 0.01, false, 2, " of their rate alone",
+      "the same while another client keeps 32 messages in flight" },
+};
+
+//  A figure of persistent.json; -1 where it is not there.
+static double
+s_persistent_figure (const self_t *self, const char *what, size_t in_flight, const char *key)
+{
+    size_t index;
+    json_t *row;
+    json_array_foreach (json_object_get (self->persistent, "rows"), index, row)
+    {
+        const char *name = json_string_value (json_object_get (row, "what"));
+        if (name && streq (name, what)
+            && json_integer_value (json_object_get (row, "in_flight")) == (json_int_t) in_flight)
+            return json_number_value (json_object_get (row, key));
+    }
+    return -1;
+}
+
+static void
+s_add_persistent (self_t *self)
+{
+    static const char missing [] = "persistent.json is not there: bench/gpb_bench_persistent "
+                                   "--save; or the device cannot hold a kernel";
+    const double p50_ns = s_persistent_figure (self, "node, tcp", 1, "p50_ns");
+    char text [GPB_FIGURE_SIZE];
+    if (p50_ns > 0)
+        s_add (self, "persistent kernel latency", "< 1 ms (P50)",
+               "echo of 64 B through client, broker, host and lane, one at a time, tcp",
+               p50_ns < 1e6, p50_ns, "%s", gpb_table_time ((uint64_t) p50_ns, text));
+    else
+        s_add_unmeasured (self, "persistent kernel latency", "< 1 ms (P50)", missing);
+    const size_t count = sizeof s_persistent_targets / sizeof s_persistent_targets [0];
+    for (size_t index = 0; index < count; index++) {
+        const persistent_target_t *target = &s_persistent_targets [index];
+        const double value =
+            s_persistent_figure (self, target->what, target->in_flight, target->key);
+        char figure [64];
+        snprintf (figure, sizeof figure, "%.*f%s", target->decimals, value, target->unit);
+        if (value >= 0)
+            s_add (self, target->target, target->asked, target->method,
+                   target->is_most ? value <= target->bound : value >= target->bound, value, "%s",
+                   figure);
+        else
+            s_add_unmeasured (self, target->target, target->asked, missing);
+    }
+}
+
+//  ---------------------------------------------------------------------------------------------------------
 //  All of them
 
 static void
@@ -531,8 +616,7 @@ s_add_all (self_t *self)
     s_add_from_node (self);
     s_add_from_others (self);
     s_add_launch (self);
-    s_add_unmeasured (self, "persistent kernel latency", "< 1 ms (P50)",
-                      "this release has no persistent kernels");
+    s_add_persistent (self);
     s_add_bandwidth (self);
     double rate = s_node_figure (self, "noop", 64, "tcp", 1024, "client", "per_second");
     if (rate > 0)
@@ -565,8 +649,9 @@ main (int argc, char **argv)
         self.clients [via] = gpb_bench_client (self.endpoints [via]);
     }
     gpb_bench_device (&self.bench, self.clients [0]);
-    json_t **const files [] = { &self.node, &self.local, &self.components, &self.hostile };
-    static const char *const names [] = { "node", "local", "components", "hostile" };
+    json_t **const files [] = { &self.node, &self.local, &self.components, &self.hostile,
+                                &self.persistent };
+    static const char *const names [] = { "node", "local", "components", "hostile", "persistent" };
     for (size_t index = 0; index < sizeof files / sizeof files [0]; index++)
         *files [index] = s_load (&self, names [index]);
     self.table = gpb_table_new ("TARGET ASKED FIGURE OUTCOME HARDWARE METHOD");

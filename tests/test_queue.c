@@ -74,7 +74,7 @@ s_take (uint64_t cost_ns)
 {
     gpb_entry_t *entry = gpb_queue_first (s_queue);
     if (entry) {
-        gpb_queue_remove (entry);
+        gpb_queue_take (entry, s_now_ns);
         gpb_tenant_charge (entry->tenant, &s_clock, cost_ns);
     }
     return entry;
@@ -230,6 +230,31 @@ START_TEST (test_aging_is_one_step_a_time_and_ends_at_the_top)
 }
 END_TEST
 
+START_TEST (test_a_flood_does_not_age_past_others)
+{
+    enum { FLOOD = 100 };
+    s_open ();
+    for (unsigned number = 0; number < FLOOD; number++)
+        s_add (number, 0, 0, 1000000);
+    //  It is served all the time, and what is last in it waits for five times aging_ns.
+    for (unsigned number = 0; number < FLOOD / 2; number++) {
+        s_now_ns += AGING_NS / 10;
+        gpb_queue_age (s_queue, s_now_ns);
+        ck_assert_uint_lt (s_take (GPB_QUEUE_TURN_NS)->slot, FLOOD);
+    }
+    ck_assert_uint_eq (s_clock.aged, 0);
+    s_add (FLOOD, 1, 0, 2000000);
+    s_expect (FLOOD, GPB_QUEUE_TURN_NS);
+    //  When it gets nothing any more, because of what matters more, it goes up.
+    s_now_ns += 2 * AGING_NS;
+    gpb_queue_age (s_queue, s_now_ns);
+    ck_assert_uint_eq (gpb_queue_depth_at (s_queue, 4), FLOOD / 2);
+    while (s_take (1))
+        ;
+    s_close ();
+}
+END_TEST
+
 START_TEST (test_what_names_memory_keeps_its_order_whatever_it_says_of_itself)
 {
     s_open ();
@@ -377,6 +402,7 @@ GPB_TEST_MAIN ("gpb_queue", 20, test_the_higher_priority_is_first_then_the_earli
                test_who_pays_more_for_each_request_gets_fewer,
                test_what_waits_long_goes_up_until_it_is_first,
                test_aging_is_one_step_a_time_and_ends_at_the_top,
+               test_a_flood_does_not_age_past_others,
                test_what_names_memory_keeps_its_order_whatever_it_says_of_itself,
                test_the_order_outlasts_aging_and_cancels, test_the_queue_agrees_with_a_plain_list,
                test_memory_that_runs_out_changes_nothing)

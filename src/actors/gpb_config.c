@@ -153,7 +153,8 @@ static const s_key_t s_keys [] = {
     { "max_client_queued_size", GPB_CONFIG_NUMBER, "2147483648", 65536, INT64_MAX, NULL,
       "Bytes that these take at most." },
     { "aging_ms", GPB_CONFIG_NUMBER, "1000", 1, TIME_MAX_MS, NULL,
-      "A request that has waited so long goes up one priority, so that none waits for ever." },
+      "A request that has waited so long goes up one priority, so that none waits for ever; not "
+      "where its client was served at that priority meanwhile." },
     { "default_timeout_ms", GPB_CONFIG_NUMBER, "30000", 1, TIME_MAX_MS, NULL,
       "Time for a request that says none." },
     { "max_timeout_ms", GPB_CONFIG_NUMBER, "3600000", 1, TIME_MAX_MS, NULL,

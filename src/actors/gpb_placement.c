@@ -454,7 +454,8 @@ gpb_placement_next (gpb_placement_t *self, uint64_t now_ns)
     }
     if (!next)
         return NULL;
-    gpb_placement_unqueue (self, next);
+    gpb_queue_take (next, now_ns);
+    s_count_entry (self, next, -1);
     //  Its own requests tell best what the next one costs; before the first answer, the device's.
     gpb_tenant_t *tenant = next->tenant;
     gpb_tenant_charge (tenant, &self->clock,

@@ -22,6 +22,7 @@ typedef struct gpb_flow {
     gpb_tenant_t *tenant;
     gpb_queue_t *queue;
     unsigned level;
+    uint64_t taken_ns;        //  when one of its entries was started last
     struct gpb_flow *next;    //  of the client
 } s_flow_t;
 
@@ -138,17 +139,12 @@ s_flow_place (s_flow_t *flow)
     gpb_heap_add (heap, &flow->turn);
 }
 
-//  Puts an entry into a flow that has room, and into its level's list.
+//  Puts an entry at the end of its level's list.
 static void
-s_enter (s_flow_t *flow, gpb_entry_t *entry, uint64_t now_ns)
+s_link (gpb_entry_t *entry, uint64_t now_ns)
 {
-    gpb_heap_add (&flow->entries, &entry->rank);
-    if (gpb_heap_first (&flow->entries) == &entry->rank)
-        s_flow_place (flow);
-    entry->flow = flow;
-    entry->level = flow->level;
+    s_level_t *level = &entry->flow->queue->levels [entry->level];
     entry->entered_ns = now_ns;
-    s_level_t *level = &flow->queue->levels [flow->level];
     entry->queue_previous = level->last;
     entry->queue_next = NULL;
     if (level->last)
@@ -160,14 +156,9 @@ s_enter (s_flow_t *flow, gpb_entry_t *entry, uint64_t now_ns)
 }
 
 static void
-s_leave (gpb_entry_t *entry)
+s_unlink (gpb_entry_t *entry)
 {
-    s_flow_t *flow = entry->flow;
-    s_level_t *level = &flow->queue->levels [entry->level];
-    bool was_first = gpb_heap_first (&flow->entries) == &entry->rank;
-    gpb_heap_remove (&flow->entries, &entry->rank);
-    if (was_first)
-        s_flow_place (flow);
+    s_level_t *level = &entry->flow->queue->levels [entry->level];
     if (entry->queue_previous)
         entry->queue_previous->queue_next = entry->queue_next;
     else
@@ -177,8 +168,31 @@ s_leave (gpb_entry_t *entry)
     else
         level->last = entry->queue_previous;
     entry->queue_previous = entry->queue_next = NULL;
-    entry->flow = NULL;
     level->depth--;
+}
+
+//  Puts an entry into a flow that has room.
+static void
+s_enter (s_flow_t *flow, gpb_entry_t *entry, uint64_t now_ns)
+{
+    gpb_heap_add (&flow->entries, &entry->rank);
+    if (gpb_heap_first (&flow->entries) == &entry->rank)
+        s_flow_place (flow);
+    entry->flow = flow;
+    entry->level = flow->level;
+    s_link (entry, now_ns);
+}
+
+static void
+s_leave (gpb_entry_t *entry)
+{
+    s_flow_t *flow = entry->flow;
+    bool was_first = gpb_heap_first (&flow->entries) == &entry->rank;
+    gpb_heap_remove (&flow->entries, &entry->rank);
+    if (was_first)
+        s_flow_place (flow);
+    s_unlink (entry);
+    entry->flow = NULL;
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -245,6 +259,13 @@ gpb_queue_add (gpb_queue_t *self, gpb_entry_t *entry, uint64_t now_ns, gpb_error
 }
 
 void
+gpb_queue_take (gpb_entry_t *entry, uint64_t now_ns)
+{
+    entry->flow->taken_ns = now_ns;
+    gpb_queue_remove (entry);
+}
+
+void
 gpb_queue_remove (gpb_entry_t *entry)
 {
     entry->flow->queue->depth--;
@@ -287,6 +308,11 @@ gpb_queue_age (gpb_queue_t *self, uint64_t now_ns)
         gpb_entry_t *entry;
         while ((entry = self->levels [level].first)
                && now_ns - entry->entered_ns >= self->clock->aging_ns) {
+            if (now_ns - entry->flow->taken_ns < self->clock->aging_ns) {
+                s_unlink (entry);
+                s_link (entry, now_ns);
+                continue;
+            }
             //  Without the memory for it, it stays where it is until the next look.
             s_flow_t *flow = s_room (self, entry->tenant, level + 1);
             if (!flow)

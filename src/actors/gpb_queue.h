@@ -1,12 +1,14 @@
 //  gpb_queue - the requests that wait for one set of devices, and which of them is next
 //
 //  The higher priority is first. What has waited aging_ns goes up one priority, so that none waits
-//  for ever behind those that matter more. Within a priority, clients take turns: a turn is
-//  GPB_QUEUE_TURN_NS of device time, whoever has had the fewest is first, and one that comes back
-//  after it had nothing waiting starts where the others are (start-time fair queueing; Goyal, Vin,
-//  Cheng 1996). So a client that floods the node waits for itself. Within a turn the earliest
-//  deadline is first, then the one that came first. Deadlines come after turns since a deadline is
-//  its client's own word: between strangers, whoever said the shortest would always win.
+//  for ever behind those that matter more: not where its client got something of that priority
+//  meanwhile, since then it waits behind its own, and a flood would age past everybody. Within a
+//  priority, clients take turns: a turn is GPB_QUEUE_TURN_NS of device time, whoever has had the
+//  fewest is first, and one that comes back after it had nothing waiting starts where the others
+//  are (start-time fair queueing; Goyal, Vin, Cheng 1996). So a client that floods the node waits
+//  for itself. Within a turn the earliest deadline is first, then the one that came first.
+//  Deadlines come after turns since a deadline is its client's own word: between strangers, whoever
+//  said the shortest would always win.
 //
 //  Requests of one client that name memory (handles) leave in the order in which they came,
 //  whatever their priorities and deadlines: write, execute and read may be sent one behind the
@@ -54,7 +56,9 @@ void gpb_queue_set_devices (gpb_queue_t *self, uint64_t devices);
 gpb_status_t gpb_queue_add (gpb_queue_t *self, gpb_entry_t *entry, uint64_t now_ns,
                             gpb_error_t *error);
 
-//  Takes out an entry that waits, from whichever queue it is in.
+//  Takes out an entry that waits, from whichever queue it is in: take starts it, remove gives it
+//  up.
+void gpb_queue_take (gpb_entry_t *entry, uint64_t now_ns);
 void gpb_queue_remove (gpb_entry_t *entry);
 
 //  The next one, which stays; NULL where nothing waits.

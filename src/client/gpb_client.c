@@ -41,8 +41,8 @@
 #include "gpb_client_internal.h"
 #include "gpb_clock.h"
 #include "gpb_monitor.h"
-#include "gpb_poller.h"
 #include "gpb_pending.h"
+#include "gpb_poller.h"
 #include "gpb_unique.h"
 
 #include <errno.h>
@@ -182,8 +182,8 @@ s_send_own (gpb_client_t *self, gpb_request_t *request)
     self->renew_ns = gpb_clock_ns () + self->renewal_ns;
 }
 
-//  Reads everything that has come, or until nothing is in flight any more: to find nothing costs two
-//  system calls.
+//  Reads everything that has come, or until nothing is in flight any more: to find nothing costs
+//  two system calls.
 static void
 s_read (gpb_client_t *self)
 {

@@ -49,9 +49,9 @@ void gpb_poller_set_fd (gpb_poller_t *self, unsigned item, int fd);
 //  lost.
 void gpb_poller_pause (gpb_poller_t *self, unsigned item, bool is_paused);
 
-//  Waits until an item is ready, timeout_ms at the most (-1: without limit). Where one is already it
-//  does not wait, and looks what else is every fourth time: an actor that has sent has touched its
-//  socket, and mostly finds nothing there. False where a signal interrupted it.
+//  Waits until an item is ready, timeout_ms at the most (-1: without limit). Where one is already
+//  it does not wait, and looks what else is every fourth time: an actor that has sent has touched
+//  its socket, and mostly finds nothing there. False where a signal interrupted it.
 bool gpb_poller_wait (gpb_poller_t *self, int timeout_ms);
 
 static inline bool
