@@ -56,4 +56,4 @@ START_TEST (test_every_function_has_a_place_of_its_own_in_the_table)
 }
 END_TEST
 
-GPB_TEST_MAIN ("cuda_api", test_every_function_has_a_place_of_its_own_in_the_table)
+GPB_TEST_MAIN ("gpb_cuda_api", 60, test_every_function_has_a_place_of_its_own_in_the_table)

@@ -25,6 +25,8 @@
     _ (CU_MEM_HANDLE_TYPE_NONE, 0)                                                                 \
     _ (CU_MEM_LOCATION_TYPE_DEVICE, 1)                                                             \
     _ (CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, 4)                                                       \
+    _ (CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT, 5)                                                    \
+    _ (CU_MEMPOOL_ATTR_USED_MEM_CURRENT, 7)                                                        \
     _ (CU_COMPUTEMODE_PROHIBITED, 2)                                                               \
     _ (CU_COMPUTEMODE_EXCLUSIVE_PROCESS, 3)                                                        \
     _ (CU_MODULE_EAGER_LOADING, 1)                                                                 \
@@ -211,6 +213,8 @@ typedef struct {
     _ (cuMemPoolCreate, cuMemPoolCreate, (CUmemoryPool * pool, const CUmemPoolProps *properties))  \
     _ (cuMemPoolDestroy, cuMemPoolDestroy, (CUmemoryPool pool))                                    \
     _ (cuMemPoolSetAttribute, cuMemPoolSetAttribute,                                               \
+       (CUmemoryPool pool, CUmemPool_attribute attribute, void *value))                            \
+    _ (cuMemPoolGetAttribute, cuMemPoolGetAttribute,                                               \
        (CUmemoryPool pool, CUmemPool_attribute attribute, void *value))                            \
     _ (cuMemPoolTrimTo, cuMemPoolTrimTo, (CUmemoryPool pool, size_t keep_size))                    \
     _ (cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync,                                           \

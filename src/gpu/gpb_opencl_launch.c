@@ -8,6 +8,8 @@
 
 #include "gpb_opencl.h"
 
+#include "gpb_launch.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -15,49 +17,6 @@ static const char *const s_kind_names [] = { "anything", "memory", "local memory
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Work sizes
-
-static gpb_status_t
-s_check_size (const gpb_context_t *self, const gpb_launch_t *launch, gpb_error_t *error)
-{
-    const gpb_backend_services_t *services = self->services;
-    const gpb_function_t *function = launch->function;
-    if (launch->dimensions < 1 || launch->dimensions > GPB_DIMENSIONS)
-        return services->error_set (error, GPB_INVALID_ARGUMENT,
-                                    "a launch has 1 to %d dimensions, not %u", GPB_DIMENSIONS,
-                                    launch->dimensions);
-    uint64_t group = 1;
-    for (unsigned dimension = 0; dimension < launch->dimensions; dimension++) {
-        uint64_t global = launch->global [dimension], local = launch->local [dimension];
-        if (global < 1 || global > SIZE_MAX)
-            return services->error_set (error, GPB_INVALID_ARGUMENT,
-                                        "the global size %" PRIu64 " of dimension %u is not 1 to "
-                                        "%zu",
-                                        global, dimension, SIZE_MAX);
-        if (!launch->local [0])
-            continue;
-        if (local < 1 || global % local != 0)
-            return services->error_set (error, GPB_INVALID_ARGUMENT,
-                                        "the global size %" PRIu64 " of dimension %u is no "
-                                        "multiple of the local size %" PRIu64,
-                                        global, dimension, local);
-        if (local > self->info.max_work_item_sizes [dimension])
-            return services->error_set (error, GPB_INVALID_ARGUMENT,
-                                        "the local size %" PRIu64
-                                        " of dimension %u is over the limit of %s, %" PRIu64,
-                                        local, dimension, self->info.name,
-                                        self->info.max_work_item_sizes [dimension]);
-        //  Each factor is at most the device's limit, so that the product of two fits 64 bits as
-        //  long as it is looked at after each.
-        group *= local;
-        if (group > function->info.max_work_group_size)
-            return services->error_set (error, GPB_INVALID_ARGUMENT,
-                                        "a work-group of %" PRIu64
-                                        " work-items is over the limit of this kernel on %s, "
-                                        "%" PRIu64,
-                                        group, self->info.name, function->info.max_work_group_size);
-    }
-    return GPB_OK;
-}
 
 //  A work-group of fewer work-items than this wastes a CPU's vector lanes (measured on PoCL: 3.5 ms
 //  for a million additions in groups of 1, 0.4 in groups of 16, 0.1 from 256 on).
@@ -225,7 +184,7 @@ gpb_opencl_launch (gpb_context_t *self, unsigned stream, const gpb_launch_t *lau
     gpb_status_t status = gpb_opencl_command (self, stream, event_p, &made, error);
     if (status != GPB_OK)
         return status;
-    status = s_check_size (self, launch, error);
+    status = gpb_launch_check (self->services, &self->info, &function->info, launch, error);
     if (status == GPB_OK
         && (launch->arguments_count != function->parameters_count
             || launch->arguments_count > PARTS_MAX))
