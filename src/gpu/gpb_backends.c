@@ -457,4 +457,7 @@ gpb_backends_environment (void)
         setenv ("POCL_MAX_PTHREAD_COUNT", text, 0);
         setenv ("POCL_CPU_MAX_CU_COUNT", text, 0);
     }
+    //  CUDA loads a function when it is launched first, unless it is told before its driver is
+    //  loaded: and waits then for all that runs, which beside a kernel that stays is for ever.
+    setenv ("CUDA_MODULE_LOADING", "EAGER", 0);
 }

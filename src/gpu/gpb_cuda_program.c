@@ -1,7 +1,8 @@
 //  gpb_cuda_program - code on its way into a CUDA context: compiled, loaded, looked up
 //
-//  A source is compiled by NVRTC; PTX is compiled by the driver as it loads; a cubin is loaded. A
-//  module keeps its cubin for as long as it is there, since the driver gives none back.
+//  A source that libgpb was built with is a cubin already, or PTX for a card that was not thought
+//  of; another one is compiled by NVRTC. PTX is compiled by the driver as it loads; a cubin is
+//  loaded. A module keeps its cubin for as long as it is there, since the driver gives none back.
 //
 //  Under lazy loading a driver loads a function when it is launched first, and waits for all that
 //  runs: beside a kernel that stays that is for ever. So a function is loaded when it is looked up.
@@ -37,8 +38,9 @@ s_load (gpb_context_t *self, const gpb_code_t *code, const void *image, CUmodule
     void *values [] = { log, (void *) (uintptr_t) (sizeof log - 1),
                         (void *) (uintptr_t) (code->optimize + (code->optimize > 0)),
                         (void *) (uintptr_t) code->debug };
-    CUresult result = self->cuda->cuModuleLoadDataEx (
-        module, image, sizeof options / sizeof options [0], options, values);
+    CUresult result =
+        self->cuda->cuModuleLoadDataEx (module, image, sizeof options / sizeof options [0], options,
+                                        values);
     if (result == CUDA_SUCCESS || log [0] == 0)
         return gpb_cuda_check (self, result, code->name, error);
     gpb_error_t reason;
@@ -56,9 +58,14 @@ s_image (gpb_context_t *self, const gpb_code_t *code, const void **image_p, char
     *size_p = code->size;
     if (code->kind == GPB_CODE_INTERMEDIATE || code->kind == GPB_CODE_BINARY)
         return GPB_OK;
-    gpb_status_t status = gpb_cuda_compile (
-        self->backend, code, code->architecture [0] ? code->architecture : self->info.architecture,
-        made_p, size_p, error);
+    const gpb_backend_services_t *services = self->services;
+    const char *architecture =
+        code->architecture [0] ? code->architecture : self->info.architecture;
+    gpb_status_t status = GPB_OK;
+    if (!gpb_cuda_prebuilt_read (services, code, architecture, false, made_p, size_p)
+        && (self->backend->nvrtc_major
+            || !gpb_cuda_prebuilt_read (services, code, architecture, true, made_p, size_p)))
+        status = gpb_cuda_compile (self->backend, code, architecture, made_p, size_p, error);
     *image_p = *made_p;
     return status;
 }
@@ -198,8 +205,9 @@ s_describe (gpb_context_t *self, gpb_function_t *function, gpb_error_t *error)
         result = cuda->cuFuncGetAttribute (&shared, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
                                            function->function);
     if (result == CUDA_SUCCESS)
-        result = cuda->cuFuncGetAttribute (
-            &dynamic, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, function->function);
+        result =
+            cuda->cuFuncGetAttribute (&dynamic, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                      function->function);
     if (result == CUDA_SUCCESS) {
         call = "cuOccupancyMaxPotentialBlockSize";
         result = cuda->cuOccupancyMaxPotentialBlockSize (&grid, &function->best_block,
