@@ -48,7 +48,7 @@ END_TEST
 START_TEST (test_a_module_without_the_symbol_or_with_an_operation_missing_is_refused)
 {
     s_expect_notice ("nosymbol", "it has no symbol gpb_backend_module");
-    s_expect_notice ("nullop", "lacks operation 2 of 20");
+    s_expect_notice ("nullop", "lacks operation 2 of 21");
 }
 END_TEST
 

@@ -16,7 +16,8 @@
 
 #define S_CONSTANT(name, value) _Static_assert((name) == (value), #name);
 GPB_CUDA_CONSTANTS (S_CONSTANT)
-_Static_assert(NVRTC_SUCCESS == 0 && NVRTC_ERROR_OUT_OF_MEMORY == 1 && NVRTC_ERROR_COMPILATION == 6,
+_Static_assert(NVRTC_SUCCESS == 0 && NVRTC_ERROR_OUT_OF_MEMORY == 1 && NVRTC_ERROR_COMPILATION == 6
+                   && NVRTC_ERROR_INVALID_OPTION == 5,
                "nvrtcResult");
 
 //  Names that cuda.h maps to a version are mapped on both sides.

@@ -34,6 +34,8 @@ gpb_host_open_kernels (gpb_host_t *self, gpb_error_t *error)
     if (self->cache && error->status != GPB_OK)
         gpb_log (config, GPB_LOG_WARNING, "kernel host of device %u: %s", self->shared->index,
                  error->text);
+    if (self->cache && streq (gpb_config_string (config, "compile"), "never"))
+        gpb_cache_forbid_compiling (self->cache);
     return self->cache ? GPB_OK : error->status;
 }
 

@@ -551,6 +551,7 @@ static const gpb_backend_operations_t s_operations = {
     .zero = gpb_cuda_zero,
     .build = gpb_cuda_build,
     .binary = gpb_cuda_binary,
+    .compile = gpb_cuda_compile_apart,
     .compiler = gpb_cuda_compiler,
     .unload = gpb_cuda_unload,
     .function = gpb_cuda_function,

@@ -197,6 +197,9 @@ gpb_status_t gpb_cuda_build (gpb_context_t *self, const gpb_code_t *code, gpb_mo
                              gpb_error_t *error);
 gpb_status_t gpb_cuda_binary (gpb_module_t *module, void **data_p, size_t *size_p,
                               gpb_error_t *error);
+gpb_status_t gpb_cuda_compile_apart (const gpb_backend_services_t *services, const gpb_code_t *code,
+                                     const char *architecture, void **data_p, size_t *size_p,
+                                     gpb_error_t *error);
 void gpb_cuda_compiler (gpb_context_t *self, char *text, size_t size);
 void gpb_cuda_unload (gpb_module_t **module_p);
 gpb_status_t gpb_cuda_function (gpb_module_t *module, const char *entry,

@@ -84,7 +84,9 @@ s_refuse (const gpb_backend_t *self, nvrtcProgram program, nvrtcResult result, c
         log [0] = 0;
     gpb_status_t status =
         services->error_set (error,
-                             result == NVRTC_ERROR_COMPILATION     ? GPB_INVALID_ARGUMENT
+                             result == NVRTC_ERROR_COMPILATION
+                                     || result == NVRTC_ERROR_INVALID_OPTION
+                                 ? GPB_INVALID_ARGUMENT
                              : result == NVRTC_ERROR_OUT_OF_MEMORY ? GPB_RESOURCE_EXHAUSTED
                                                                    : GPB_FAILED_PRECONDITION,
                              "%s does not compile: %s%s%s", name,

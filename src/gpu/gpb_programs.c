@@ -69,6 +69,12 @@ gpb_programs_new (const gpb_shared_context_t *shared, const char *kernel_path,
 }
 
 void
+gpb_programs_forbid_compiling (gpb_programs_t *self)
+{
+    gpb_cache_forbid_compiling (self->cache);
+}
+
+void
 gpb_programs_set_alone (gpb_programs_t *self, gpb_programs_alone_fn *alone, void *context)
 {
     self->alone = self->shared->info.loads_alone ? alone : NULL;

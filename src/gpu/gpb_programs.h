@@ -39,6 +39,9 @@ gpb_programs_t *gpb_programs_new (const gpb_shared_context_t *shared, const char
                                   const char *cache_directory, uint64_t cache_size,
                                   gpb_error_t *error);
 
+//  From now on it compiles nothing: a kernel of which there is no binary is refused.
+void gpb_programs_forbid_compiling (gpb_programs_t *self);
+
 //  Nothing on the device may run any of them any more.
 void gpb_programs_destroy (gpb_programs_t **self_p);
 
