@@ -499,49 +499,6 @@ START_TEST (test_a_launch_of_a_persistent_kernel_is_refused)
 }
 END_TEST
 
-//  ---------------------------------------------------------------------------------------------------------
-//  Its code
-
-START_TEST (test_its_code_stands_between_the_lane_and_the_loop)
-{
-    gpb_error_t error = { GPB_OK, "" };
-    gpb_kernel_t *kernel = s_parse (WHOLE "entry = \"f_1\"; local = [ 32 ]; options = \"-DX\";");
-    gpb_code_t code;
-    ck_assert_ok (gpb_kernel_code (kernel, "cuda", &code, &error));
-    ck_assert_int_eq (code.kind, GPB_CODE_PORTABLE);
-    ck_assert_str_eq (code.options, "-DX");
-    ck_assert_uint_eq (strlen (code.data), code.size);
-    static const char *const order [] = {
-        "#ifndef GPB_PRELUDE_H_INCLUDED\n",
-        "\n#define GPB_LANE_LOCAL 32\n#line 1 \"gpb_lane.h\"\n",
-        "#ifndef GPB_LANE_H_INCLUDED\n",
-        "\n#line 1 \"k.c\"\nthe source\n#define GPB_HANDLER gpb_handler_f_1\n",
-        "#line 1 \"gpb_dispatch.h\"\n",
-        "gpb_dispatch (GLOBAL uchar *memory",
-        "gpb_once (GLOBAL uchar *memory",
-    };
-    const char *at = code.data;
-    for (size_t index = 0; index < sizeof order / sizeof order [0]; index++) {
-        at = strstr (at, order [index]);
-        ck_assert_msg (at != NULL, "\"%s\" is not in its place", order [index]);
-    }
-    ck_assert_ok (gpb_kernel_code (kernel, "opencl", &code, &error));
-    ck_assert_str_eq (code.options, "-cl-std=CL2.0 -DX");
-    gpb_kernel_destroy (&kernel);
-}
-END_TEST
-
-START_TEST (test_a_standard_of_the_packages_own_is_left_alone)
-{
-    gpb_error_t error = { GPB_OK, "" };
-    gpb_kernel_t *kernel = s_parse (WHOLE "options = \"-cl-std=CL3.0\";");
-    gpb_code_t code;
-    ck_assert_ok (gpb_kernel_code (kernel, "opencl", &code, &error));
-    ck_assert_str_eq (code.options, "-cl-std=CL3.0");
-    gpb_kernel_destroy (&kernel);
-}
-END_TEST
-
 GPB_TEST_MAIN ("gpb_kernel_persistent", 10, test_what_is_left_out_has_its_default,
                test_what_is_said_is_there,
                test_a_kernel_that_is_launched_for_each_request_is_not_persistent,
@@ -554,6 +511,4 @@ GPB_TEST_MAIN ("gpb_kernel_persistent", 10, test_what_is_left_out_has_its_defaul
                test_a_messages_output_follows_from_how_much_came,
                test_a_message_that_does_not_fit_is_refused_with_what_would,
                test_a_message_brings_a_payload_and_wants_an_output_and_that_is_all,
-               test_a_launch_of_a_persistent_kernel_is_refused,
-               test_its_code_stands_between_the_lane_and_the_loop,
-               test_a_standard_of_the_packages_own_is_left_alone)
+               test_a_launch_of_a_persistent_kernel_is_refused)
