@@ -738,14 +738,14 @@ s_live (void)
             operations->function (module, "see", &function, NULL, &error);
         uint64_t free_size;
         operations->memory_free (context, &free_size, &error);
-        gpb_event_t *events [3] = { NULL, NULL, NULL };
+        gpb_event_t *events [4] = { NULL, NULL, NULL, NULL };
         if (memory [0] && memory [1] && memory [2]) {
             const gpb_place_t places [] = { { .memory = memory [0] },
                                             { .memory = memory [1] },
                                             { .memory = memory [2] } };
             operations->copy (context, 0, &places [0], &places [1], KIB, GPB_NOTIFY, &events [0],
                               &error);
-            operations->zero (context, 0, memory [0], 0, KIB, GPB_NOTIFY_NOT, NULL, &error);
+            operations->zero (context, 0, memory [0], 0, KIB, GPB_NOTIFY, &events [3], &error);
             operations->copy (context, 1, &places [2], &places [0], KIB, GPB_NOTIFY, &events [1],
                               &error);
         }
@@ -760,13 +760,13 @@ s_live (void)
         if (function)
             operations->launch (context, 0, &launch, GPB_NOTIFY, &events [2], &error);
         //  Every command that was enqueued comes to an end.
-        for (size_t index = 0; index < 3; index++)
+        for (size_t index = 0; index < 4; index++)
             for (bool done = !events [index]; !done; sched_yield ())
                 operations->query (events [index], &done, NULL, &error);
-        for (size_t index = 0; index < 3; index++) {
+        for (size_t index = 0; index < 4; index++)
             operations->event_free (&events [index]);
+        for (size_t index = 0; index < 3; index++)
             operations->release (&memory [index]);
-        }
         operations->unload (&module);
         operations->close (&context);
     }

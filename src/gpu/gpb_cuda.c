@@ -509,6 +509,9 @@ s_query (gpb_event_t *event, bool *done, gpb_event_times_t *times, gpb_error_t *
         if (status != GPB_OK)
             return status;
         CUresult result = self->cuda->cuEventQuery (event->end);
+        //  A driver that does not say must not have its caller take memory from under the command.
+        if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY)
+            s_wait_here (self, event->stream, result);
         if (result == CUDA_SUCCESS) {
             event->is_done = true;
             if (event->start)
