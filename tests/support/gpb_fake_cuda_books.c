@@ -20,7 +20,7 @@ static const char *const s_names [CALLS] = {
 };
 
 static const char *const s_kinds [OBJECTS] = {
-    "context", "stream", "event", "module", "function", "pool",
+    "a context", "a stream", "an event", "a module", "a function", "a pool",
 };
 
 typedef struct {
@@ -161,13 +161,13 @@ gpb_fake_cuda_check (const struct CUctx_st *context, const void *handle, kind_t 
 {
     const object_t *object = handle;
     if (!object)
-        gpb_fake_cuda_fault ("is given no %s", s_kinds [kind]);
+        gpb_fake_cuda_fault ("is given NULL for %s", s_kinds [kind]);
     else if (object->kind != kind)
-        gpb_fake_cuda_fault ("is given a %s that is a %s", s_kinds [kind], s_kinds [object->kind]);
+        gpb_fake_cuda_fault ("is given %s that is %s", s_kinds [kind], s_kinds [object->kind]);
     else if (object->is_gone)
-        gpb_fake_cuda_fault ("is given a %s that is gone", s_kinds [kind]);
+        gpb_fake_cuda_fault ("is given %s that is gone", s_kinds [kind]);
     else if (context && object->context != context)
-        gpb_fake_cuda_fault ("is given a %s of another context", s_kinds [kind]);
+        gpb_fake_cuda_fault ("is given %s of another context", s_kinds [kind]);
     else
         return CUDA_SUCCESS;
     return CUDA_ERROR_INVALID_HANDLE;

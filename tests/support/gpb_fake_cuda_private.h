@@ -67,6 +67,7 @@ struct CUctx_st {
     unsigned retained;
     unsigned pushed;        //  on how many places of threads' stacks it is
     unsigned persistent;    //  kernels of that sort that are enqueued or run
+    size_t used;            //  bytes of the device's memory
     CUresult error;         //  sticky
     atomic_bool is_over;    //  there is an error: for kernels, without the lock
 };
@@ -172,7 +173,6 @@ struct CUstream_st {
 typedef struct {
     CUcontext context;    //  its primary one, while that is retained
     CUresult lost;        //  what a context of it has failed with
-    size_t used;          //  bytes
     unsigned kernels;     //  that run
 } device_t;
 
@@ -180,7 +180,7 @@ typedef struct {
     bool is_initialised;
     pid_t process;    //  that has called cuInit: threads do not follow into a fork
     int devices_count;
-    int bad;    //  -1: none
+    int bad;    //  its number; GPB_FAKE_CUDA_DEVICES_MAX: none is
     size_t memory;
     unsigned capability;
     unsigned units;
@@ -245,8 +245,27 @@ CUcontext gpb_fake_cuda_current (void);
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_fake_cuda_memory.c
 
+#define GPB_FAKE_CUDA_ALIGNMENT 256    //  of device memory, as CUDA has it
+
+//  Whether the device has so much memory left.
+bool gpb_fake_cuda_has_room (const struct CUctx_st *context, size_t size);
+
+//  A block of new memory; NULL where the host has none.
+block_t *gpb_fake_cuda_block_new (CUcontext context, size_t size, size_t alignment);
+
+//  Takes a block out of the books; its memory goes with its last use.
+void gpb_fake_cuda_block_free (block_t *block);
+
+uint64_t gpb_fake_cuda_address (const block_t *block);
+
 //  The block that address is in, or NULL.
 block_t *gpb_fake_cuda_block (uint64_t address);
+
+//  The block that starts at address and is to be freed, or a fault.
+CUresult gpb_fake_cuda_find_to_free (CUdeviceptr address, bool is_pinned, block_t **block_p);
+
+//  A fault where a command uses it.
+void gpb_fake_cuda_check_unused (const block_t *block);
 
 //  Notes that a command uses a block, or answers a fault.
 CUresult gpb_fake_cuda_use (command_t *command, block_t *block);
@@ -259,6 +278,15 @@ void gpb_fake_cuda_free_all (const struct CUctx_st *context);
 void gpb_fake_cuda_forget_addresses (void);
 
 unsigned gpb_fake_cuda_count_blocks (const struct CUctx_st *context);
+
+//  ---------------------------------------------------------------------------------------------------------
+//  gpb_fake_cuda_pool.c
+
+//  Gives a pool's block back to it, which is about to be freed.
+void gpb_fake_cuda_give_back (const block_t *block);
+
+//  Forgets what a context's pools keep.
+void gpb_fake_cuda_empty_pools (const struct CUctx_st *context);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_fake_cuda_stream.c
