@@ -170,6 +170,10 @@ START_TEST (test_the_other_commands_are_read)
     ck_assert_int_eq (is.command, GPB_COMMAND_COMPILE);
     ck_assert_str_eq (is.subject, "kernels/sobel");
     ck_assert_str_eq (is.backends, "opencl");
+    ck_assert_ptr_null (is.arch);
+    ck_assert_ok (s_parse (&is, "gpb compile k --arch sm_90 --output k.cubin", &error));
+    ck_assert_str_eq (is.arch, "sm_90");
+    ck_assert_str_eq (is.output, "k.cubin");
     ck_assert_ptr_null (is.curve);
     ck_assert_ok (s_parse (&is, "gpb --curve me --node-key them ping", &error));
     ck_assert_str_eq (is.curve, "me");
@@ -200,6 +204,9 @@ static const struct {
     { "gpb devices --device 0", "gpb devices takes no --device" },
     { "gpb ping --repeat 5", "gpb ping takes no --repeat" },
     { "gpb compile k --node tcp://a:1", "gpb compile takes no --node" },
+    { "gpb compile k --output k.cubin",
+      "--output is for a binary of one architecture: --arch says which" },
+    { "gpb run k --arch sm_90", "gpb run takes no --arch" },
     { "gpb run", "gpb run wants a KERNEL" },
     { "gpb compile", "gpb compile wants a KERNEL_DIR" },
     { "gpb compile a b", "gpb compile takes no \"b\"" },

@@ -48,7 +48,7 @@ END_TEST
 START_TEST (test_a_module_without_the_symbol_or_with_an_operation_missing_is_refused)
 {
     s_expect_notice ("nosymbol", "it has no symbol gpb_backend_module");
-    s_expect_notice ("nullop", "lacks operation 2 of 20");
+    s_expect_notice ("nullop", "lacks operation 2 of 21");
 }
 END_TEST
 
@@ -244,18 +244,22 @@ START_TEST (test_the_environment_is_set_where_the_user_has_not)
 {
     unsetenv ("POCL_MAX_PTHREAD_COUNT");
     unsetenv ("POCL_CPU_MAX_CU_COUNT");
+    unsetenv ("CUDA_MODULE_LOADING");
     gpb_backends_environment ();
+    ck_assert_str_eq (getenv ("CUDA_MODULE_LOADING"), "EAGER");
     cpu_set_t mask;
     ck_assert_int_eq (sched_getaffinity (0, sizeof mask, &mask), 0);
     int cores = CPU_COUNT (&mask);
     ck_assert_int_eq (atoi (getenv ("POCL_MAX_PTHREAD_COUNT")), cores > 2 ? cores : 2);
     ck_assert_str_eq (getenv ("POCL_CPU_MAX_CU_COUNT"), getenv ("POCL_MAX_PTHREAD_COUNT"));
 
+    setenv ("CUDA_MODULE_LOADING", "LAZY", 1);
     setenv ("POCL_MAX_PTHREAD_COUNT", "3", 1);
     unsetenv ("POCL_CPU_MAX_CU_COUNT");
     gpb_backends_environment ();
     ck_assert_str_eq (getenv ("POCL_MAX_PTHREAD_COUNT"), "3");
     ck_assert_ptr_null (getenv ("POCL_CPU_MAX_CU_COUNT"));
+    ck_assert_str_eq (getenv ("CUDA_MODULE_LOADING"), "LAZY");
 }
 END_TEST
 

@@ -43,6 +43,8 @@ s_build (gpb_context_t *context, const gpb_code_t *code, gpb_module_t **module_p
     bool binary = code->kind == GPB_CODE_BINARY;
     if (binary && (context->refuses_binaries || strncmp (text, s_mark, strlen (s_mark)) != 0))
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "this binary is not mine");
+    if (!binary && code->never_compile)
+        return gpb_error_set (error, GPB_FAILED_PRECONDITION, "%s is a source", code->name);
     if (!binary && strstr (text, "syntax error"))
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "%s:1: that is wrong", code->name);
     gpb_module_t *module = gpb_alloc (1, sizeof *module);
@@ -323,6 +325,32 @@ START_TEST (test_what_does_not_compile_is_said_in_the_compilers_words)
 }
 END_TEST
 
+START_TEST (test_where_nothing_may_be_compiled_what_is_compiled_is_found)
+{
+    gpb_context_t context;
+    s_setup (&context);
+    gpb_cache_t *cache = gpb_test_cache_new (MEGABYTE);
+    ck_assert_int_eq (s_compile (cache, "x"), GPB_ORIGIN_COMPILED);
+    cache = s_next_process (cache);
+    gpb_cache_forbid_compiling (cache);
+    ck_assert_int_eq (s_compile (cache, "x"), GPB_ORIGIN_DISK);
+    ck_assert_int_eq (s_compile (cache, "x"), GPB_ORIGIN_SHARED);
+    gpb_error_t error;
+    gpb_module_t *module = NULL;
+    gpb_function_t *function;
+    gpb_function_info_t info;
+    gpb_kernel_t *kernel = s_kernel ("y", "");
+    for (int round = 0; round < 2; round++)
+        ck_assert_refused (gpb_compile (kernel, "opencl", &s_operations, &context, cache, &module,
+                                        &function, &info, NULL, &error),
+                           GPB_FAILED_PRECONDITION, "kernel \"k\": k.c is a source");
+    ck_assert_int_eq (context.compiled, 1);
+    gpb_kernel_destroy (&kernel);
+    gpb_cache_destroy (&cache);
+    gpb_test_cache_teardown ();
+}
+END_TEST
+
 START_TEST (test_only_text_is_kept)
 {
     gpb_context_t context;
@@ -490,7 +518,8 @@ END_TEST
 GPB_TEST_MAIN ("gpb_compile", 60, test_what_was_compiled_once_is_not_compiled_again,
                test_a_persistent_kernel_is_kept_too_and_gives_what_handles_one_message,
                test_the_key_holds_all_that_the_binary_depends_on,
-               test_what_does_not_compile_is_said_in_the_compilers_words, test_only_text_is_kept,
+               test_what_does_not_compile_is_said_in_the_compilers_words,
+               test_where_nothing_may_be_compiled_what_is_compiled_is_found, test_only_text_is_kept,
                test_without_a_folder_the_process_remembers,
                test_a_backend_without_binaries_compiles_each_time,
                test_an_entry_that_the_driver_refuses_is_compiled_anew,

@@ -137,14 +137,14 @@ START_TEST (test_no_path_is_no_kernels)
 }
 END_TEST
 
-START_TEST (test_a_definition_that_is_replaced_lives_on)
+START_TEST (test_a_definition_that_is_replaced_lives_on_for_who_holds_it)
 {
     gpb_error_t error;
     gpb_kernels_t *kernels = gpb_kernels_new (NULL, &error);
     gpb_kernel_t *kernel = s_parse ("k", "old");
     ck_assert_ok (gpb_kernels_insert (kernels, &kernel, false, &error));
     ck_assert_ptr_null (kernel);
-    const gpb_kernel_t *old = gpb_kernels_lookup (kernels, "k");
+    gpb_kernel_t *old = gpb_kernel_retain (gpb_kernels_lookup (kernels, "k"));
     kernel = s_parse ("k", "new");
     ck_assert_refused (gpb_kernels_insert (kernels, &kernel, false, &error), GPB_ALREADY_EXISTS,
                        "there is a kernel \"k\" already");
@@ -156,6 +156,9 @@ START_TEST (test_a_definition_that_is_replaced_lives_on)
     ck_assert_str_eq (gpb_kernel_description (old), "old");
     ck_assert_ptr_null (gpb_kernels_at (kernels, 1));
     gpb_kernels_destroy (&kernels);
+    ck_assert_str_eq (gpb_kernel_description (old), "old");
+    gpb_kernel_destroy (&old);
+    ck_assert_ptr_null (old);
 }
 END_TEST
 
@@ -228,7 +231,8 @@ START_TEST (test_each_allocation_that_fails_is_said_and_nothing_leaks)
 END_TEST
 
 GPB_TEST_MAIN ("gpb_kernels", 20, test_packages_are_found_and_the_first_folder_wins,
-               test_no_path_is_no_kernels, test_a_definition_that_is_replaced_lives_on,
+               test_no_path_is_no_kernels,
+               test_a_definition_that_is_replaced_lives_on_for_who_holds_it,
                test_many_definitions_stay_in_order,
                test_the_default_path_has_the_folders_that_are_there,
                test_each_allocation_that_fails_is_said_and_nothing_leaks)

@@ -233,6 +233,7 @@ START_TEST (test_a_replaced_kernel_stays_as_long_as_it_may_run)
     gpb_programs_t *programs = s_new ("none");
     ck_assert_ok (gpb_programs_register (programs, s_definition (""), "one", false, false, &error));
     const gpb_program_t *one = gpb_programs_lookup (programs, "mine", &error);
+    gpb_program_use (one);
     ck_assert_refused (gpb_programs_register (programs, s_definition (""), "two", false, false,
                                               &error),
                        GPB_ALREADY_EXISTS, "say replace");
@@ -246,11 +247,13 @@ START_TEST (test_a_replaced_kernel_stays_as_long_as_it_may_run)
     ck_assert_int_eq (s_seen.unloaded, 1);
     ck_assert_str_eq (gpb_kernel_id (one->kernel), "mine");
     ck_assert_int_eq (one->module->number, 1);
+    gpb_program_drop (one);
     //  One that no longer fits this device is no longer run here.
     ck_assert_ok (gpb_programs_register (programs, s_definition ("require = [ \"moon\" ];"), "x",
                                          true, false, &error));
     ck_assert_ptr_null (gpb_programs_lookup (programs, "mine", &error));
     ck_assert_int_eq (error.status, GPB_FAILED_PRECONDITION);
+    ck_assert_int_eq (s_seen.unloaded, 3);    //  the first one as well, now that nobody runs it
     gpb_programs_destroy (&programs);
     ck_assert_int_eq (s_seen.unloaded, 3);
 }

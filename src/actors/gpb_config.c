@@ -43,7 +43,8 @@ typedef struct {
     const char *help;
 } s_key_t;
 
-static s_check_fn s_check_name, s_check_backends, s_check_isolation, s_check_log_level;
+static s_check_fn s_check_name, s_check_backends, s_check_isolation, s_check_compile,
+    s_check_log_level;
 
 static const s_key_t s_keys [] = {
     { "name", GPB_CONFIG_STRING, "", 0, 0, s_check_name,
@@ -99,6 +100,9 @@ static const s_key_t s_keys [] = {
       "nowhere." },
     { "cache_size", GPB_CONFIG_NUMBER, "268435456", 0, INT64_MAX, NULL,
       "Bytes that compiled kernels may take there; the ones used longest ago go first." },
+    { "compile", GPB_CONFIG_STRING, "auto", 0, 0, s_check_compile,
+      "\"auto\": a kernel is compiled when it is called first; \"never\": one that no package, no\n"
+      "cache and no installation has a binary of is refused." },
     { "profiling", GPB_CONFIG_BOOL, "true", 0, 0, NULL,
       "Whether replies say, from device events, how long copies and kernels took." },
     { "streams", GPB_CONFIG_NUMBER, "4", 1, 16, NULL,
@@ -226,6 +230,12 @@ s_check_isolation (const char *text)
 {
     bool is_one = strcmp (text, "process") == 0 || strcmp (text, "thread") == 0;
     return is_one || text [0] == 0 ? NULL : "process, thread, or \"\"";
+}
+
+static const char *
+s_check_compile (const char *text)
+{
+    return strcmp (text, "auto") == 0 || strcmp (text, "never") == 0 ? NULL : "auto or never";
 }
 
 static const char *

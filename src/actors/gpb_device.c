@@ -183,6 +183,8 @@ s_open (gpb_device_t *self, unsigned index)
     const uint64_t keep = gpb_config_number (config, "keep_max_size");
     if (self->programs)
         gpb_programs_set_alone (self->programs, s_alone, self);
+    if (self->programs && streq (gpb_config_string (config, "compile"), "never"))
+        gpb_programs_forbid_compiling (self->programs);
     if (self->programs)
         self->workshop.blocks =
             gpb_blocks_new (self->shared,

@@ -34,6 +34,8 @@ gpb_host_open_kernels (gpb_host_t *self, gpb_error_t *error)
     if (self->cache && error->status != GPB_OK)
         gpb_log (config, GPB_LOG_WARNING, "kernel host of device %u: %s", self->shared->index,
                  error->text);
+    if (self->cache && streq (gpb_config_string (config, "compile"), "never"))
+        gpb_cache_forbid_compiling (self->cache);
     return self->cache ? GPB_OK : error->status;
 }
 
@@ -52,6 +54,7 @@ s_free (gpb_host_t *self, gpb_hosted_t *hosted)
     gpb_resident_destroy (&hosted->resident);
     for (unsigned lane = 0; lane < GPB_PERSISTENT_LANES_MAX; lane++)
         gpb_free (hosted->lanes [lane].tasks);
+    gpb_kernel_destroy (&hosted->kernel);
     gpb_free (hosted);
 }
 
@@ -141,7 +144,7 @@ s_new (gpb_host_t *self, const gpb_kernel_t *kernel, gpb_error_t *error)
         gpb_error_set (error, GPB_RESOURCE_EXHAUSTED, "no memory for a persistent kernel");
         return NULL;
     }
-    hosted->kernel = kernel;
+    hosted->kernel = gpb_kernel_retain (kernel);
     hosted->version = 1;
     gpb_ticks_init (&hosted->clock);
     if (s_check_device (self, kernel, &hosted->failure) == GPB_OK)

@@ -67,9 +67,9 @@ typedef struct {
 //  A persistent kernel on this device; a replaced one until all that it has is answered.
 struct gpb_hosted {
     gpb_hosted_t *next;
-    const gpb_kernel_t *kernel;    //  the kernels' own
-    gpb_resident_t *resident;      //  NULL: not loaded
-    gpb_once_t *once;              //  NULL: no launch was asked for yet
+    gpb_kernel_t *kernel;        //  held
+    gpb_resident_t *resident;    //  NULL: not loaded
+    gpb_once_t *once;            //  NULL: no launch was asked for yet
     gpb_hosted_t *heir_of;    //  whose state it takes over when that has ended; till then it waits
     gpb_error_t failure;      //  why it is not loaded, or of the lane that failed last; GPB_OK
     uint64_t retry_ns;        //  when what failed is tried again

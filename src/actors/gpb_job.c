@@ -381,6 +381,9 @@ gpb_job_release (gpb_job_t *self, const gpb_workshop_t *shop)
         if (self->events [index])
             shop->shared->operations->event_free (&self->events [index]);
     self->commands_count = 0;
+    if (self->program)
+        gpb_program_drop (self->program);
+    self->program = NULL;
     s_release_pieces (self, shop);
     for (size_t index = 0; index < self->message.payloads_count; index++)
         zmq_msg_close (&self->message.payloads [index]);

@@ -55,6 +55,7 @@ typedef struct gpb_job {
 
     //  Its work
     unsigned stream;
+    const gpb_program_t *program;    //  that it launches, used; NULL: none
     size_t pieces_count;
     gpb_piece_t pieces [GPB_KERNEL_PARAMETERS_MAX];
     size_t commands_count;

@@ -441,9 +441,14 @@ gpb_job_execute (gpb_job_t *self, const gpb_workshop_t *shop, const gpb_program_
         status = s_enqueue (self, shop, program, &plan, &launch, error);
     }
     if (status != GPB_OK)
-        return gpb_job_break_off (self, shop, error);
-    s_claim_results (self);
-    return GPB_OK;
+        status = gpb_job_break_off (self, shop, error);
+    else
+        s_claim_results (self);
+    if (status == GPB_OK) {
+        self->program = program;
+        gpb_program_use (program);
+    }
+    return status;
 }
 
 bool

@@ -26,7 +26,7 @@
 #include <stdint.h>
 
 //  Counts up with every change to anything in this file; a module with another number is refused.
-#define GPB_BACKEND_ABI 2
+#define GPB_BACKEND_ABI 3
 
 //  Alignment of memory that a backend allocates, in bytes: enough for the widest vector of OpenCL C
 //  (long16), and two cache lines, so that two blocks never share one that the adjacent-line
@@ -132,6 +132,7 @@ typedef struct {
     bool debug;                  //  line information
     const char *options;         //  more options for the compiler, as it knows them; may be ""
     const char *architecture;    //  compile for this one instead of the device's; may be ""
+    bool never_compile;          //  FAILED_PRECONDITION where a compiler would have to run
 } gpb_code_t;
 
 typedef struct {
@@ -264,6 +265,13 @@ typedef struct gpb_backend_operations {
     //  services' free.
     gpb_status_t (*binary) (gpb_module_t *module, void **data_p, size_t *size_p,
                             gpb_error_t *error);
+
+    //  Compiles a source for an architecture, as GPB_CODE_BINARY or, where that is what the name
+    //  asks for, GPB_CODE_INTERMEDIATE; without a device, a driver or `start`. To be freed with the
+    //  services' free. UNIMPLEMENTED where the backend compiles for devices that are here alone.
+    gpb_status_t (*compile) (const gpb_backend_services_t *services, const gpb_code_t *code,
+                             const char *architecture, void **data_p, size_t *size_p,
+                             gpb_error_t *error);
 
     //  What the binary's use depends on beside the code: backend, driver and compiler versions,
     //  architecture; one line, at most size bytes with its NUL. Part of the compile cache's key.

@@ -434,6 +434,20 @@ gpb_backends_open (gpb_backends_t *self, unsigned index, const gpb_open_t *open,
     return status;
 }
 
+gpb_status_t
+gpb_backends_compile (const char *backend, const gpb_code_t *code, const char *architecture,
+                      void **data_p, size_t *size_p, gpb_error_t *error)
+{
+    *data_p = NULL;
+    *size_p = 0;
+    pthread_mutex_lock (&s_lock);
+    const loaded_t *loaded = s_load (backend, error);
+    pthread_mutex_unlock (&s_lock);
+    return loaded ? loaded->module->operations->compile (&s_services, code, architecture, data_p,
+                                                         size_p, error)
+                  : error->status;
+}
+
 //  ---------------------------------------------------------------------------------------------------------
 //  The environment
 
@@ -457,4 +471,7 @@ gpb_backends_environment (void)
         setenv ("POCL_MAX_PTHREAD_COUNT", text, 0);
         setenv ("POCL_CPU_MAX_CU_COUNT", text, 0);
     }
+    //  CUDA loads a function when it is launched first, unless it is told before its driver is
+    //  loaded: and waits then for all that runs, which beside a kernel that stays is for ever.
+    setenv ("CUDA_MODULE_LOADING", "EAGER", 0);
 }

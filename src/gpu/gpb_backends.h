@@ -48,6 +48,14 @@ gpb_status_t gpb_backends_open (gpb_backends_t *self, unsigned index, const gpb_
                                 const gpb_backend_operations_t **operations_p,
                                 gpb_context_t **context_p, gpb_error_t *error);
 
+//  Compiles a source for an architecture with the backend of this name, whether or not it finds a
+//  driver or a device here: the operation `compile`. *data_p is the caller's, for gpb_free.
+//  UNIMPLEMENTED where that backend compiles for devices that are here alone; NOT_FOUND or
+//  FAILED_PRECONDITION where there is no such module, or no compiler.
+gpb_status_t gpb_backends_compile (const char *backend, const gpb_code_t *code,
+                                   const char *architecture, void **data_p, size_t *size_p,
+                                   gpb_error_t *error);
+
 //  For a program's main, before it starts any thread: sets in the environment what the platforms
 //  below read when they load (POCL_MAX_PTHREAD_COUNT and the like) where the user has not set it. A
 //  library that is composed into an application never calls this.

@@ -43,6 +43,7 @@ struct _gpb_cache_t {
     uint64_t misses;
     uint64_t written;    //  makes temporary names differ
     gpb_binaries_t *binaries;
+    bool forbids;    //  compiling what is not here
 };
 
 typedef struct {
@@ -142,6 +143,18 @@ gpb_cache_destroy (gpb_cache_t **self_p)
     gpb_binaries_release (&self->binaries);
     gpb_free (self);
     *self_p = NULL;
+}
+
+void
+gpb_cache_forbid_compiling (gpb_cache_t *self)
+{
+    self->forbids = true;
+}
+
+bool
+gpb_cache_forbids (const gpb_cache_t *self)
+{
+    return self->forbids;
 }
 
 gpb_binaries_t *

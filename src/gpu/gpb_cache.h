@@ -28,6 +28,9 @@
 //  The process's binaries, which the cache holds a reference of; borrowed.
 gpb_binaries_t *gpb_cache_binaries_peek (const gpb_cache_t *self);
 
+//  Whether nothing is to be compiled.
+bool gpb_cache_forbids (const gpb_cache_t *self);
+
 //  Whether there is a folder at all.
 bool gpb_cache_usable (const gpb_cache_t *self);
 

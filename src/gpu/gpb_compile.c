@@ -188,6 +188,7 @@ gpb_compile (const gpb_kernel_t *kernel, const char *backend,
     gpb_status_t status = gpb_kernel_code (kernel, backend, &code, error);
     if (status != GPB_OK)
         return status;
+    code.never_compile = cache && gpb_cache_forbids (cache);
     compile_t self = { .kernel = kernel,
                        .operations = operations,
                        .context = context,

@@ -34,6 +34,9 @@ gpb_cache_t *gpb_cache_new (const char *directory, uint64_t max_size, gpb_error_
 //  The same for a configuration's folder, where "" means the default one, and "none" none.
 gpb_cache_t *gpb_cache_open (const char *directory, uint64_t max_size, gpb_error_t *error);
 
+//  From now on gpb_compile with this cache takes what is compiled already, and compiles nothing.
+void gpb_cache_forbid_compiling (gpb_cache_t *self);
+
 void gpb_cache_destroy (gpb_cache_t **self_p);
 
 //  Entries found and not found since it was made.
@@ -48,7 +51,7 @@ char *gpb_cache_default_directory (void);
 //  to be looked up there with the operation `function`. *origin_p may be NULL. cache: NULL compiles
 //  whatever there is. Waits where another thread compiles the same, no longer than compiling takes.
 //  INVALID_ARGUMENT with the compiler's log, prefixed by the kernel's id, where it does not
-//  compile.
+//  compile; FAILED_PRECONDITION where it would have to be compiled and may not be.
 gpb_status_t gpb_compile (const gpb_kernel_t *kernel, const char *backend,
                           const gpb_backend_operations_t *operations, gpb_context_t *context,
                           gpb_cache_t *cache, gpb_module_t **module_p, gpb_function_t **function_p,

@@ -138,9 +138,9 @@ static gpb_status_t
 s_check_lost (const gpb_context_t *self, gpb_error_t *error)
 {
     const int lost = atomic_load_explicit (&self->lost, memory_order_acquire);
-    return lost == CUDA_SUCCESS ? GPB_OK
-                                : gpb_cuda_refuse (self->backend, error, (CUresult) lost,
-                                                   "the device was lost");
+    return lost == CUDA_SUCCESS
+               ? GPB_OK
+               : gpb_cuda_refuse (self->backend, error, (CUresult) lost, "the device was lost");
 }
 
 gpb_status_t
@@ -377,8 +377,9 @@ s_event_new (gpb_context_t *self, gpb_cuda_stream_t *stream, gpb_event_t **event
             return self->services->error_set (error, GPB_RESOURCE_EXHAUSTED,
                                               "out of memory for an event");
         event->stream = stream;
-        CUresult result = self->cuda->cuEventCreate (
-            &event->end, self->profiling ? CU_EVENT_DEFAULT : CU_EVENT_DISABLE_TIMING);
+        CUresult result =
+            self->cuda->cuEventCreate (&event->end, self->profiling ? CU_EVENT_DEFAULT
+                                                                    : CU_EVENT_DISABLE_TIMING);
         if (result == CUDA_SUCCESS && self->profiling) {
             result = self->cuda->cuEventCreate (&event->start, CU_EVENT_DEFAULT);
             if (result != CUDA_SUCCESS)
@@ -412,9 +413,9 @@ gpb_cuda_begin (gpb_context_t *self, unsigned stream, gpb_notify_t notify, gpb_e
     gpb_cuda_stream_t *queue = &self->streams [stream];
     status = s_event_new (self, queue, made_p, error);
     if (status == GPB_OK && (*made_p)->start) {
-        status = gpb_cuda_check (self,
-                                 self->cuda->cuEventRecord ((*made_p)->start, queue->commands),
-                                 "cuEventRecord", error);
+        status =
+            gpb_cuda_check (self, self->cuda->cuEventRecord ((*made_p)->start, queue->commands),
+                            "cuEventRecord", error);
         if (status != GPB_OK)
             s_event_spare (*made_p);
     }
@@ -550,6 +551,7 @@ static const gpb_backend_operations_t s_operations = {
     .zero = gpb_cuda_zero,
     .build = gpb_cuda_build,
     .binary = gpb_cuda_binary,
+    .compile = gpb_cuda_compile_apart,
     .compiler = gpb_cuda_compiler,
     .unload = gpb_cuda_unload,
     .function = gpb_cuda_function,

@@ -22,10 +22,10 @@
 struct gpb_backend {
     const gpb_backend_services_t *services;
     gpb_cuda_driver_t cuda;
-    gpb_nvrtc_t nvrtc;                //  all NULL where there is none
-    char nvrtc_trouble [256];         //  why
-    int nvrtc_major, nvrtc_minor;     //  0: none
-    int driver_version;               //  1000 * major + 10 * minor of the newest CUDA that it runs
+    gpb_nvrtc_t nvrtc;               //  all NULL where there is none
+    char nvrtc_trouble [256];        //  why
+    int nvrtc_major, nvrtc_minor;    //  0: none
+    int driver_version;              //  1000 * major + 10 * minor of the newest CUDA that it runs
     int devices_count;
 };
 
@@ -50,8 +50,8 @@ struct gpb_context {
     CUcontext primary;    //  retained once for this context
     gpb_device_info_t info;
     bool profiling;
-    bool is_lazy;         //  the driver loads functions when they are launched first
-    CUmemoryPool pool;    //  NULL where the device has none
+    bool is_lazy;            //  the driver loads functions when they are launched first
+    CUmemoryPool pool;       //  NULL where the device has none
     CUstream allocations;    //  the stream in whose order the pool gives and takes back
     atomic_int lost;         //  the sticky CUresult after which nothing works any more; 0: well
     unsigned streams_count;
@@ -73,9 +73,9 @@ struct gpb_function {
     gpb_function_t *next;
     CUfunction function;
     gpb_function_info_t info;
-    int best_block;                 //  work-items that fill the device best (occupancy)
-    uint64_t dynamic_allowed;       //  bytes of dynamic shared memory that a launch may ask for now
-    bool has_parameters;            //  the driver tells what follows
+    int best_block;              //  work-items that fill the device best (occupancy)
+    uint64_t dynamic_allowed;    //  bytes of dynamic shared memory that a launch may ask for now
+    bool has_parameters;         //  the driver tells what follows
     unsigned parameters_count;
     size_t parameters [GPB_CUDA_PARAMETERS_MAX];    //  their sizes in bytes
 };
@@ -92,7 +92,7 @@ struct gpb_event {
     gpb_cuda_stream_t *stream;
     CUevent start;    //  with profiling only
     CUevent end;
-    bool is_done;     //  and these are its outcome and times
+    bool is_done;    //  and these are its outcome and times
     gpb_event_times_t times;
     gpb_event_t *next;    //  of the spare ones
 };
@@ -103,6 +103,28 @@ struct gpb_event {
 //  Opens the driver, and the compiler where there is one. FAILED_PRECONDITION with a sentence where
 //  there is no driver or one that is too old.
 gpb_status_t gpb_cuda_load (gpb_backend_t *self, gpb_error_t *error);
+
+//  The compiler alone; where there is none, nvrtc_trouble says why.
+void gpb_cuda_load_compiler (gpb_backend_t *self);
+
+//  ---------------------------------------------------------------------------------------------------------
+//  gpb_cuda_prebuilt.c
+
+#define GPB_CUDA_PREBUILT_NAME_SIZE 64
+
+//  The name of the file that holds what a source came to for an architecture: it follows from the
+//  text, the options and the architecture alone.
+void gpb_cuda_prebuilt_name (const gpb_code_t *code, const char *architecture,
+                             char name [GPB_CUDA_PREBUILT_NAME_SIZE]);
+
+//  What was compiled of a source when libgpb was built: a cubin for the architecture, or where
+//  is_any PTX that its driver compiles on. False where there is none. *data_p is freed with the
+//  services' free, and ends in a NUL behind *size_p bytes.
+bool gpb_cuda_prebuilt_read (const gpb_backend_services_t *services, const gpb_code_t *code,
+                             const char *architecture, bool is_any, char **data_p, size_t *size_p);
+
+//  The architecture whose PTX stands for all newer ones.
+#define GPB_CUDA_PREBUILT_ANY "compute_80"
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_cuda_error.c
@@ -175,6 +197,9 @@ gpb_status_t gpb_cuda_build (gpb_context_t *self, const gpb_code_t *code, gpb_mo
                              gpb_error_t *error);
 gpb_status_t gpb_cuda_binary (gpb_module_t *module, void **data_p, size_t *size_p,
                               gpb_error_t *error);
+gpb_status_t gpb_cuda_compile_apart (const gpb_backend_services_t *services, const gpb_code_t *code,
+                                     const char *architecture, void **data_p, size_t *size_p,
+                                     gpb_error_t *error);
 void gpb_cuda_compiler (gpb_context_t *self, char *text, size_t size);
 void gpb_cuda_unload (gpb_module_t **module_p);
 gpb_status_t gpb_cuda_function (gpb_module_t *module, const char *entry,

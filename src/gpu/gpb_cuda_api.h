@@ -279,7 +279,12 @@ typedef struct {
 #ifndef __NVRTC_H__
 typedef int nvrtcResult;
 typedef struct _nvrtcProgram *nvrtcProgram;
-enum { NVRTC_SUCCESS = 0, NVRTC_ERROR_OUT_OF_MEMORY = 1, NVRTC_ERROR_COMPILATION = 6 };
+enum {
+    NVRTC_SUCCESS = 0,
+    NVRTC_ERROR_OUT_OF_MEMORY = 1,
+    NVRTC_ERROR_INVALID_OPTION = 5,
+    NVRTC_ERROR_COMPILATION = 6
+};
 #endif
 
 #define GPB_NVRTC_FUNCTIONS(_)                                                                     \

@@ -43,7 +43,8 @@ static void
 s_add_capability (gpb_device_info_t *info, const char *name)
 {
     if (info->capabilities_count < GPB_CAPABILITIES_MAX)
-        snprintf (info->capabilities [info->capabilities_count++], GPB_CAPABILITY_SIZE, "%.31s", name);
+        snprintf (info->capabilities [info->capabilities_count++], GPB_CAPABILITY_SIZE, "%.31s",
+                  name);
 }
 
 static void

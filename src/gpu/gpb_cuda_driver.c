@@ -28,8 +28,8 @@ static const symbol_t s_newer [] = { GPB_CUDA_NEWER_FUNCTIONS (S_DRIVER_SYMBOL) 
 
 #define S_NVRTC_SYMBOL(name, symbol, parameters) { #symbol, offsetof (gpb_nvrtc_t, name) },
 static const symbol_t s_nvrtc [] = {
-    GPB_NVRTC_FUNCTIONS (S_NVRTC_SYMBOL)
-    { "nvrtcGetErrorString", offsetof (gpb_nvrtc_t, nvrtcGetErrorString) },
+    GPB_NVRTC_FUNCTIONS (S_NVRTC_SYMBOL){ "nvrtcGetErrorString",
+                                          offsetof (gpb_nvrtc_t, nvrtcGetErrorString) },
 };
 
 #define COUNT(symbols) (sizeof (symbols) / sizeof (symbols) [0])
@@ -53,7 +53,9 @@ static void *
 s_open_nvrtc (char *trouble, size_t size)
 {
     static const char *const names [] = {
-        "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2",
+        "libnvrtc.so.13",
+        "libnvrtc.so.12",
+        "libnvrtc.so.11.2",
         "/usr/local/cuda/lib64/libnvrtc.so",
     };
     const char *named = getenv ("GPB_NVRTC");
@@ -68,13 +70,14 @@ s_open_nvrtc (char *trouble, size_t size)
         if (library)
             return library;
     }
-    snprintf (trouble, size, "no libnvrtc.so.13, .12 or .11.2 is found: install the CUDA toolkit's "
-                             "NVRTC, or name the file in GPB_NVRTC");
+    snprintf (trouble, size,
+              "no libnvrtc.so.13, .12 or .11.2 is found: install the CUDA toolkit's "
+              "NVRTC, or name the file in GPB_NVRTC");
     return NULL;
 }
 
-static void
-s_load_nvrtc (gpb_backend_t *self)
+void
+gpb_cuda_load_compiler (gpb_backend_t *self)
 {
     void *library = s_open_nvrtc (self->nvrtc_trouble, sizeof self->nvrtc_trouble);
     if (!library)
@@ -104,11 +107,11 @@ gpb_cuda_load (gpb_backend_t *self, gpb_error_t *error)
     if (missing) {
         dlclose (library);
         return services->error_set (error, GPB_FAILED_PRECONDITION,
-                                    "the CUDA driver is too old: " DRIVER " has no %s; "
-                                    DRIVER_NEEDED,
+                                    "the CUDA driver is too old: " DRIVER
+                                    " has no %s; " DRIVER_NEEDED,
                                     missing);
     }
     s_fill (&self->cuda, library, s_newer, COUNT (s_newer));
-    s_load_nvrtc (self);
+    gpb_cuda_load_compiler (self);
     return GPB_OK;
 }

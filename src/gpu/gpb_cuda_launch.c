@@ -50,10 +50,9 @@ s_choose_local (const gpb_launch_t *launch, const gpb_device_info_t *info, uint6
     const gpb_function_t *function = launch->function;
     uint64_t room = function->best_block > 0 ? (uint64_t) function->best_block : 1;
     for (unsigned dimension = 0; dimension < launch->dimensions; dimension++) {
-        local [dimension] =
-            s_divisor (launch->global [dimension],
-                       s_smaller (room, info->max_work_item_sizes [dimension]),
-                       dimension == 0 ? function->info.preferred_multiple : 1);
+        local [dimension] = s_divisor (launch->global [dimension],
+                                       s_smaller (room, info->max_work_item_sizes [dimension]),
+                                       dimension == 0 ? function->info.preferred_multiple : 1);
         room /= local [dimension];
         room += room == 0;
     }
@@ -73,11 +72,10 @@ s_measure (const gpb_context_t *self, const gpb_launch_t *launch, unsigned *grid
         const uint64_t blocks = launch->global [dimension] / size;
         const uint64_t most = dimension == 0 ? BLOCKS_X_MAX : BLOCKS_YZ_MAX;
         if (blocks > most)
-            return self->services->error_set (
-                error, GPB_INVALID_ARGUMENT,
-                "dimension %u has %" PRIu64 " work-groups of %" PRIu64
-                " work-items, and a grid has at most %" PRIu64,
-                dimension, blocks, size, most);
+            return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                              "dimension %u has %" PRIu64 " work-groups of %" PRIu64
+                                              " work-items, and a grid has at most %" PRIu64,
+                                              dimension, blocks, size, most);
         grid [dimension] = (unsigned) blocks;
         block [dimension] = (unsigned) size;
     }
@@ -194,8 +192,10 @@ s_allow_shared (gpb_context_t *self, gpb_function_t *function, uint64_t size, gp
                                           self->info.local_memory, self->info.name);
     if (size <= function->dynamic_allowed)
         return GPB_OK;
-    CUresult result = self->cuda->cuFuncSetAttribute (
-        function->function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int) size);
+    CUresult result =
+        self->cuda->cuFuncSetAttribute (function->function,
+                                        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                        (int) size);
     if (result == CUDA_SUCCESS)
         function->dynamic_allowed = size;
     return gpb_cuda_check (self, result, "cuFuncSetAttribute", error);

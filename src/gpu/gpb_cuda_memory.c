@@ -40,8 +40,8 @@ gpb_cuda_memory_open (gpb_context_t *self, gpb_error_t *error)
     CUresult result = cuda->cuMemPoolCreate (&self->pool, &properties);
     if (result == CUDA_SUCCESS) {
         call = "cuMemPoolSetAttribute";
-        result = cuda->cuMemPoolSetAttribute (self->pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
-                                              &keep_size);
+        result =
+            cuda->cuMemPoolSetAttribute (self->pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &keep_size);
     }
     else
         self->pool = NULL;
@@ -204,8 +204,8 @@ gpb_cuda_address (gpb_memory_t *memory, void **address_p, gpb_error_t *error)
     *address_p = memory->host;
     return memory->host ? GPB_OK
                         : memory->context->services->error_set (
-                              error, GPB_FAILED_PRECONDITION,
-                              "memory of the device's own has no address on the host");
+                            error, GPB_FAILED_PRECONDITION,
+                            "memory of the device's own has no address on the host");
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -228,8 +228,8 @@ s_device (const gpb_place_t *place)
 
 gpb_status_t
 gpb_cuda_copy (gpb_context_t *self, unsigned stream, const gpb_place_t *target,
-               const gpb_place_t *source, uint64_t size, gpb_notify_t notify,
-               gpb_event_t **event_p, gpb_error_t *error)
+               const gpb_place_t *source, uint64_t size, gpb_notify_t notify, gpb_event_t **event_p,
+               gpb_error_t *error)
 {
     gpb_event_t *made;
     gpb_status_t status = gpb_cuda_begin (self, stream, notify, event_p, &made, error);

@@ -47,7 +47,7 @@ s_choose (const gpb_backend_t *self, const char *architecture, char *option, siz
         snprintf (option, size, "--gpu-architecture=%s", architecture);
     else
         snprintf (option, size, "--gpu-architecture=compute_%d", newest);
-    return is_known || newest == 0;
+    return (is_known || newest == 0) && strncmp (architecture, "sm_", 3) == 0;
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -82,13 +82,16 @@ s_refuse (const gpb_backend_t *self, nvrtcProgram program, nvrtcResult result, c
         log = services->alloc (size + 1, 1);
     if (log && self->nvrtc.nvrtcGetProgramLog (program, log) != NVRTC_SUCCESS)
         log [0] = 0;
-    gpb_status_t status = services->error_set (
-        error,
-        result == NVRTC_ERROR_COMPILATION     ? GPB_INVALID_ARGUMENT
-        : result == NVRTC_ERROR_OUT_OF_MEMORY ? GPB_RESOURCE_EXHAUSTED
-                                              : GPB_FAILED_PRECONDITION,
-        "%s does not compile: %s%s%s", name, self->nvrtc.nvrtcGetErrorString (result),
-        log && log [0] ? ": " : "", log ? log : "");
+    gpb_status_t status =
+        services->error_set (error,
+                             result == NVRTC_ERROR_COMPILATION
+                                     || result == NVRTC_ERROR_INVALID_OPTION
+                                 ? GPB_INVALID_ARGUMENT
+                             : result == NVRTC_ERROR_OUT_OF_MEMORY ? GPB_RESOURCE_EXHAUSTED
+                                                                   : GPB_FAILED_PRECONDITION,
+                             "%s does not compile: %s%s%s", name,
+                             self->nvrtc.nvrtcGetErrorString (result), log && log [0] ? ": " : "",
+                             log ? log : "");
     services->free (log);
     return status;
 }
@@ -105,8 +108,8 @@ s_take (const gpb_backend_t *self, nvrtcProgram program, bool is_cubin, char **d
     *data_p = self->services->alloc (*size_p ? *size_p : 1, 1);
     if (!*data_p)
         return NVRTC_ERROR_OUT_OF_MEMORY;
-    result = is_cubin ? nvrtc->nvrtcGetCUBIN (program, *data_p)
-                      : nvrtc->nvrtcGetPTX (program, *data_p);
+    result =
+        is_cubin ? nvrtc->nvrtcGetCUBIN (program, *data_p) : nvrtc->nvrtcGetPTX (program, *data_p);
     if (result != NVRTC_SUCCESS) {
         self->services->free (*data_p);
         *data_p = NULL;

@@ -1,7 +1,8 @@
 //  gpb_cuda_program - code on its way into a CUDA context: compiled, loaded, looked up
 //
-//  A source is compiled by NVRTC; PTX is compiled by the driver as it loads; a cubin is loaded. A
-//  module keeps its cubin for as long as it is there, since the driver gives none back.
+//  A source that libgpb was built with is a cubin already, or PTX for a card that was not thought
+//  of; another one is compiled by NVRTC. PTX is compiled by the driver as it loads; a cubin is
+//  loaded. A module keeps its cubin for as long as it is there, since the driver gives none back.
 //
 //  Under lazy loading a driver loads a function when it is launched first, and waits for all that
 //  runs: beside a kernel that stays that is for ever. So a function is loaded when it is looked up.
@@ -37,8 +38,9 @@ s_load (gpb_context_t *self, const gpb_code_t *code, const void *image, CUmodule
     void *values [] = { log, (void *) (uintptr_t) (sizeof log - 1),
                         (void *) (uintptr_t) (code->optimize + (code->optimize > 0)),
                         (void *) (uintptr_t) code->debug };
-    CUresult result = self->cuda->cuModuleLoadDataEx (
-        module, image, sizeof options / sizeof options [0], options, values);
+    CUresult result =
+        self->cuda->cuModuleLoadDataEx (module, image, sizeof options / sizeof options [0], options,
+                                        values);
     if (result == CUDA_SUCCESS || log [0] == 0)
         return gpb_cuda_check (self, result, code->name, error);
     gpb_error_t reason;
@@ -54,12 +56,58 @@ s_image (gpb_context_t *self, const gpb_code_t *code, const void **image_p, char
     *made_p = NULL;
     *image_p = code->data;
     *size_p = code->size;
+    if (code->kind == GPB_CODE_INTERMEDIATE && code->never_compile)
+        return self->services->error_set (error, GPB_FAILED_PRECONDITION,
+                                          "%s is PTX, which the driver would have to compile, and "
+                                          "nothing may be compiled here",
+                                          code->name);
     if (code->kind == GPB_CODE_INTERMEDIATE || code->kind == GPB_CODE_BINARY)
         return GPB_OK;
-    gpb_status_t status = gpb_cuda_compile (
-        self->backend, code, code->architecture [0] ? code->architecture : self->info.architecture,
-        made_p, size_p, error);
+    const gpb_backend_services_t *services = self->services;
+    const char *architecture =
+        code->architecture [0] ? code->architecture : self->info.architecture;
+    gpb_status_t status = GPB_OK;
+    if (gpb_cuda_prebuilt_read (services, code, architecture, false, made_p, size_p))
+        status = GPB_OK;
+    else if (code->never_compile)
+        status = services->error_set (error, GPB_FAILED_PRECONDITION,
+                                      "%s is a source, nothing may be compiled here, and there is "
+                                      "no binary of it for %s",
+                                      code->name, architecture);
+    else if (self->backend->nvrtc_major
+             || !gpb_cuda_prebuilt_read (services, code, architecture, true, made_p, size_p))
+        status = gpb_cuda_compile (self->backend, code, architecture, made_p, size_p, error);
     *image_p = *made_p;
+    return status;
+}
+
+gpb_status_t
+gpb_cuda_compile_apart (const gpb_backend_services_t *services, const gpb_code_t *code,
+                        const char *architecture, void **data_p, size_t *size_p, gpb_error_t *error)
+{
+    *data_p = NULL;
+    *size_p = 0;
+    if (code->kind != GPB_CODE_PORTABLE && code->kind != GPB_CODE_SOURCE)
+        return services->error_set (error, GPB_INVALID_ARGUMENT,
+                                    "%s is compiled already: a source is expected", code->name);
+    gpb_backend_t *apart = services->alloc (1, sizeof *apart);
+    if (!apart)
+        return services->error_set (error, GPB_RESOURCE_EXHAUSTED, "out of memory for a compiler");
+    apart->services = services;
+    gpb_cuda_load_compiler (apart);
+    char *data;
+    gpb_status_t status = gpb_cuda_compile (apart, code, architecture, &data, size_p, error);
+    if (status == GPB_OK && strncmp (architecture, "sm_", 3) == 0 && !s_is_cubin (data, *size_p)) {
+        status = services->error_set (error, GPB_INVALID_ARGUMENT,
+                                      "NVRTC %d.%d does not know %s, and compiles PTX of an older "
+                                      "one for it, which a driver can: ask for compute_80 or later",
+                                      apart->nvrtc_major, apart->nvrtc_minor, architecture);
+        services->free (data);
+        data = NULL;
+        *size_p = 0;
+    }
+    *data_p = data;
+    services->free (apart);
     return status;
 }
 
@@ -198,8 +246,9 @@ s_describe (gpb_context_t *self, gpb_function_t *function, gpb_error_t *error)
         result = cuda->cuFuncGetAttribute (&shared, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
                                            function->function);
     if (result == CUDA_SUCCESS)
-        result = cuda->cuFuncGetAttribute (
-            &dynamic, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, function->function);
+        result =
+            cuda->cuFuncGetAttribute (&dynamic, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                      function->function);
     if (result == CUDA_SUCCESS) {
         call = "cuOccupancyMaxPotentialBlockSize";
         result = cuda->cuOccupancyMaxPotentialBlockSize (&grid, &function->best_block,

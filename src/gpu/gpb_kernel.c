@@ -274,11 +274,20 @@ gpb_kernel_parse (const char *definition, const char *source, gpb_error_t *error
     return self;
 }
 
+gpb_kernel_t *
+gpb_kernel_retain (const gpb_kernel_t *self)
+{
+    gpb_kernel_t *kernel = (gpb_kernel_t *) self;
+    kernel->more_holders++;
+    return kernel;
+}
+
 void
 gpb_kernel_destroy (gpb_kernel_t **self_p)
 {
     gpb_kernel_t *self = *self_p;
-    if (!self)
+    *self_p = NULL;
+    if (!self || self->more_holders-- > 0)
         return;
     for (size_t index = 0; index < GPB_KERNEL_PARAMETERS_MAX; index++) {
         gpb_free (self->names [index]);

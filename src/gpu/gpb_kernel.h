@@ -106,6 +106,9 @@ gpb_kernel_t *gpb_kernel_load (const char *directory, gpb_error_t *error);
 //  names in it are looked at for their endings alone.
 gpb_kernel_t *gpb_kernel_parse (const char *definition, const char *source, gpb_error_t *error);
 
+//  One more holder. Each of them destroys it, and the last one frees it; they are of one thread.
+gpb_kernel_t *gpb_kernel_retain (const gpb_kernel_t *self);
+
 void gpb_kernel_destroy (gpb_kernel_t **self_p);
 
 const char *gpb_kernel_id (const gpb_kernel_t *self);
@@ -251,7 +254,7 @@ const gpb_kernel_t *gpb_kernels_lookup (gpb_kernels_t *self, const char *id);
 gpb_status_t gpb_kernels_refuse (const char *id, gpb_error_t *error);
 
 //  Takes kernel, also where it fails. ALREADY_EXISTS unless replace; a definition that is replaced
-//  lives on until self is destroyed, since requests may still use it.
+//  is gone, unless somebody has retained it.
 gpb_status_t gpb_kernels_insert (gpb_kernels_t *self, gpb_kernel_t **kernel_p, bool replace,
                                  gpb_error_t *error);
 

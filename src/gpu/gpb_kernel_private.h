@@ -60,6 +60,7 @@ typedef struct {
 } gpb_bound_t;
 
 struct _gpb_kernel_t {
+    unsigned more_holders;    //  than the first
     char *id;
     char *description;
     char *entry;

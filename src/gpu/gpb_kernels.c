@@ -1,8 +1,7 @@
 //  gpb_kernels - all kernel packages of a node
 //
-//  A sorted array of definitions; looking one up is a binary search. What was replaced is kept
-//  aside until the end, since requests may still use it. One thread at a time; the definitions
-//  themselves are for all.
+//  A sorted array of definitions; looking one up is a binary search. What was replaced is gone,
+//  unless somebody still holds it. One thread at a time.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -25,9 +24,8 @@ typedef struct {
 } list_t;
 
 struct _gpb_kernels_t {
-    list_t kernels;     //  gpb_kernel_t, by id
-    list_t replaced;    //  gpb_kernel_t
-    list_t notices;     //  char
+    list_t kernels;    //  gpb_kernel_t, by id
+    list_t notices;    //  char
 };
 
 //  Makes room for one more, and the NULL behind it.
@@ -227,7 +225,6 @@ gpb_kernels_destroy (gpb_kernels_t **self_p)
     if (!self)
         return;
     s_list_free_kernels (&self->kernels);
-    s_list_free_kernels (&self->replaced);
     s_list_free_texts (&self->notices);
     gpb_free (self);
     *self_p = NULL;
@@ -261,12 +258,13 @@ gpb_kernels_insert (gpb_kernels_t *self, gpb_kernel_t **kernel_p, bool replace, 
     if (found && !replace)
         status = gpb_error_set (error, GPB_ALREADY_EXISTS, "there is a kernel \"%s\" already",
                                 kernel->id);
-    else if (!s_list_reserve (found ? &self->replaced : &self->kernels))
+    else if (!found && !s_list_reserve (&self->kernels))
         status = s_out_of_memory (error);
     if (status != GPB_OK)
         gpb_kernel_destroy (&kernel);
     else if (found) {
-        s_list_insert (&self->replaced, self->replaced.count, self->kernels.items [at]);
+        gpb_kernel_t *old = self->kernels.items [at];
+        gpb_kernel_destroy (&old);
         self->kernels.items [at] = kernel;
     }
     else

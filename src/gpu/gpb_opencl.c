@@ -373,6 +373,7 @@ static const gpb_backend_operations_t s_operations = {
     .zero = gpb_opencl_zero,
     .build = gpb_opencl_build,
     .binary = gpb_opencl_binary,
+    .compile = gpb_opencl_compile,
     .compiler = gpb_opencl_compiler,
     .unload = gpb_opencl_unload,
     .function = gpb_opencl_function,

@@ -184,6 +184,9 @@ gpb_status_t gpb_opencl_part (const gpb_memory_t *memory, uint64_t offset, uint6
 
 gpb_status_t gpb_opencl_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **module_p,
                                gpb_error_t *error);
+gpb_status_t gpb_opencl_compile (const gpb_backend_services_t *services, const gpb_code_t *code,
+                                 const char *architecture, void **data_p, size_t *size_p,
+                                 gpb_error_t *error);
 void gpb_opencl_compiler (gpb_context_t *self, char *text, size_t size);
 void gpb_opencl_unload (gpb_module_t **module_p);
 gpb_status_t gpb_opencl_function (gpb_module_t *module, const char *entry,

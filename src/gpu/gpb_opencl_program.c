@@ -142,12 +142,27 @@ s_refuse_build (gpb_context_t *self, const gpb_code_t *code, cl_program program,
 }
 
 gpb_status_t
+gpb_opencl_compile (const gpb_backend_services_t *services, const gpb_code_t *code,
+                    const char *architecture, void **data_p, size_t *size_p, gpb_error_t *error)
+{
+    *data_p = NULL;
+    *size_p = 0;
+    return services->error_set (error, GPB_UNIMPLEMENTED,
+                                "OpenCL compiles %s for devices that are here, and not for %s",
+                                code->name, architecture);
+}
+
+gpb_status_t
 gpb_opencl_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **module_p,
                   gpb_error_t *error)
 {
     *module_p = NULL;
     char options [OPTIONS_SIZE];
     gpb_status_t status = s_check_code (self, code, error);
+    if (status == GPB_OK && code->never_compile && code->kind != GPB_CODE_BINARY)
+        status = self->services->error_set (error, GPB_FAILED_PRECONDITION,
+                                            "%s is a source, and nothing may be compiled here",
+                                            code->name);
     if (status == GPB_OK)
         status = s_options (self, code, options, error);
     if (status != GPB_OK)

@@ -1,8 +1,8 @@
 //  gpb_programs - the kernels of a node, compiled for one device
 //
 //  Programs are found by kernel id, and so is what has been found not to compile. One whose
-//  definition is replaced stays loaded until the end, since launches that were enqueued before may
-//  still run it.
+//  definition is replaced stays loaded while launches that were enqueued before may still run it,
+//  and goes with the next replacement.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -14,7 +14,9 @@
 
 typedef struct _s_entry_t {
     gpb_program_t program;    //  what others see; the first member
+    gpb_kernel_t *kernel;     //  the program's, held
     gpb_error_t *failure;     //  why it does not compile: there is no program then
+    unsigned users;           //  launches that may still run it
     bool replaced;
     struct _s_entry_t *next;
 } s_entry_t;
@@ -69,6 +71,12 @@ gpb_programs_new (const gpb_shared_context_t *shared, const char *kernel_path,
 }
 
 void
+gpb_programs_forbid_compiling (gpb_programs_t *self)
+{
+    gpb_cache_forbid_compiling (self->cache);
+}
+
+void
 gpb_programs_set_alone (gpb_programs_t *self, gpb_programs_alone_fn *alone, void *context)
 {
     self->alone = self->shared->info.loads_alone ? alone : NULL;
@@ -94,8 +102,39 @@ s_entry_free (gpb_programs_t *self, s_entry_t *entry)
 {
     if (entry->program.module)
         self->shared->operations->unload (&entry->program.module);
+    gpb_kernel_destroy (&entry->kernel);
     gpb_free (entry->failure);
     gpb_free (entry);
+}
+
+void
+gpb_program_use (const gpb_program_t *program)
+{
+    ((s_entry_t *) program)->users++;
+}
+
+void
+gpb_program_drop (const gpb_program_t *program)
+{
+    ((s_entry_t *) program)->users--;
+}
+
+//  Frees what was replaced and is not used any more.
+static void
+s_sweep (gpb_programs_t *self)
+{
+    for (size_t bucket = 0; bucket < BUCKETS; bucket++) {
+        s_entry_t **link = &self->buckets [bucket];
+        while (*link) {
+            s_entry_t *entry = *link;
+            if (!entry->replaced || entry->users > 0) {
+                link = &entry->next;
+                continue;
+            }
+            *link = entry->next;
+            s_entry_free (self, entry);
+        }
+    }
 }
 
 void
@@ -151,7 +190,6 @@ s_build (gpb_programs_t *self, const gpb_kernel_t *kernel, gpb_error_t *error)
         return NULL;
     }
     gpb_program_t *program = &entry->program;
-    program->kernel = kernel;
     gpb_origin_t origin;
     if (gpb_compile (kernel, self->shared->backend, self->shared->operations, self->shared->context,
                      self->cache, &program->module, &program->function, &program->info, &origin,
@@ -162,6 +200,7 @@ s_build (gpb_programs_t *self, const gpb_kernel_t *kernel, gpb_error_t *error)
         gpb_free (entry);
         return NULL;
     }
+    program->kernel = entry->kernel = gpb_kernel_retain (kernel);
     self->figures.compiled += origin == GPB_ORIGIN_COMPILED;
     self->figures.from_disk += origin == GPB_ORIGIN_DISK;
     self->figures.shared += origin == GPB_ORIGIN_SHARED;
@@ -181,7 +220,7 @@ s_remember (gpb_programs_t *self, const gpb_kernel_t *kernel, const gpb_error_t 
         return;
     }
     *entry->failure = *failure;
-    entry->program.kernel = kernel;
+    entry->program.kernel = entry->kernel = gpb_kernel_retain (kernel);
     s_insert (self, entry);
 }
 
@@ -262,6 +301,7 @@ s_register (gpb_programs_t *self, gpb_kernel_t **kernel_p, bool replace, bool ch
         old->replaced = true;
     if (entry)
         s_insert (self, entry);
+    s_sweep (self);
     return GPB_OK;
 }
 

@@ -22,6 +22,11 @@ typedef struct {
     gpb_function_info_t info;
 } gpb_program_t;
 
+//  Whoever has launched it uses it until the launch is done: one that is replaced stays loaded for
+//  so long.
+void gpb_program_use (const gpb_program_t *program);
+void gpb_program_drop (const gpb_program_t *program);
+
 //  How often a kernel was made ready to launch, and from what; a binary of a package's own is in
 //  none of them.
 typedef struct {
@@ -39,6 +44,9 @@ gpb_programs_t *gpb_programs_new (const gpb_shared_context_t *shared, const char
                                   const char *cache_directory, uint64_t cache_size,
                                   gpb_error_t *error);
 
+//  From now on it compiles nothing: a kernel of which there is no binary is refused.
+void gpb_programs_forbid_compiling (gpb_programs_t *self);
+
 //  Nothing on the device may run any of them any more.
 void gpb_programs_destroy (gpb_programs_t **self_p);
 
@@ -50,8 +58,8 @@ typedef gpb_status_t (gpb_programs_alone_fn) (void *context, bool begins, gpb_er
 //  around each compiling and loading there.
 void gpb_programs_set_alone (gpb_programs_t *self, gpb_programs_alone_fn *alone, void *context);
 
-//  Borrowed for the life of self, also when its kernel is replaced. NOT_FOUND for an unknown id;
-//  FAILED_PRECONDITION, with the compiler's words, for a package that does not compile for this
+//  Borrowed until its kernel is replaced, or for as long as it is used. NOT_FOUND for an unknown
+//  id; FAILED_PRECONDITION, with the compiler's words, for a package that does not compile for this
 //  device, and for a persistent kernel, which the device's kernel host runs.
 const gpb_program_t *gpb_programs_lookup (gpb_programs_t *self, const char *id, gpb_error_t *error);
 

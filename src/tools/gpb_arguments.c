@@ -88,6 +88,8 @@ typedef enum {
     OPTION_FOR,
     OPTION_INTERVAL,
     OPTION_BACKENDS,
+    OPTION_ARCH,
+    OPTION_OUTPUT,
     OPTION_STREAM,
     OPTION_IN_FLIGHT,
     OPTION_ON_DEMAND,
@@ -123,6 +125,8 @@ static const struct {
     { { "for", required_argument, NULL, OPTION_FOR }, FOR (RESERVE) },
     { { "interval", required_argument, NULL, OPTION_INTERVAL }, FOR (TOP) },
     { { "backends", required_argument, NULL, OPTION_BACKENDS }, FOR (COMPILE) },
+    { { "arch", required_argument, NULL, OPTION_ARCH }, FOR (COMPILE) },
+    { { "output", required_argument, NULL, OPTION_OUTPUT }, FOR (COMPILE) },
     { { "stream", required_argument, NULL, OPTION_STREAM }, FOR (RUN) },
     { { "in-flight", required_argument, NULL, OPTION_IN_FLIGHT }, FOR_CALL },
     { { "on-demand", no_argument, NULL, OPTION_ON_DEMAND }, FOR_CALL },
@@ -174,7 +178,9 @@ gpb_arguments_help (void)
            "  reserve --memory BYTES sets memory aside, and holds it until it is ended:\n"
            "                         --device N, --require CAP,..., --for MS\n"
            "  compile KERNEL_DIR     compiles a kernel package here, without a node:\n"
-           "                         --backends \"cuda opencl\"\n"
+           "                         --backends \"cuda opencl\"; --arch ARCH (sm_90...) compiles "
+           "for\n"
+           "                         one that is not here, --output FILE keeps it\n"
            "  keygen FILE            makes a key pair: FILE is public, FILE_secret is not:\n"
            "                         --name NAME, the file's where it is not said\n"
            "\n"
@@ -295,6 +301,8 @@ s_parse_value (gpb_arguments_t *self, int option, char *value, gpb_error_t *erro
     case OPTION_NODE_KEY: self->node_key = value; break;
     case OPTION_NAME: self->name = value; break;
     case OPTION_BACKENDS: self->backends = value; break;
+    case OPTION_ARCH: self->arch = value; break;
+    case OPTION_OUTPUT: self->output = value; break;
     case OPTION_TIMEOUT:
         status = gpb_arguments_number (value, 1, UINT32_MAX, &number, error);
         self->timeout_ms = (uint32_t) number;
@@ -492,6 +500,9 @@ gpb_arguments_parse (gpb_arguments_t *self, int argc, char **argv, gpb_error_t *
     else if (at < argc)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT, "gpb %s takes no \"%.100s\"",
                               command->name, argv [at]);
+    if (self->output && !self->arch)
+        return gpb_error_set (error, GPB_INVALID_ARGUMENT,
+                              "--output is for a binary of one architecture: --arch says which");
     status = self->command == GPB_COMMAND_RUN     ? s_check_run (self, error)
              : self->command == GPB_COMMAND_BENCH ? s_check_bench (self, error)
                                                   : GPB_OK;

@@ -37,6 +37,8 @@ typedef struct {
     uint64_t interval_ms;    //  between two frames
     uint64_t repeat;         //  of a run
     const char *backends;    //  to compile for
+    const char *arch;        //  the same without a device; NULL: for the devices that are here
+    const char *output;      //  the file for what that comes to; NULL: none
     uint64_t stream;         //  elements of a message; 0: the run is one call
     uint64_t in_flight;      //  of a stream or a bench: at the most
     uint64_t rate;           //  of a bench, calls a second; 0: a closed loop

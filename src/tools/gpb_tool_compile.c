@@ -2,13 +2,15 @@
 //
 //  Loads the package, and builds it for every device found here, without the cache on disk, since
 //  what is asked is what the compiler says today. A device that the package carries nothing for is
-//  named and is no failure, as long as another one compiles it.
+//  named and is no failure, as long as another one compiles it. With --arch it needs no device: the
+//  first backend that compiles for others than those that are here does it.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_alloc.h"
 #include "gpb_backends.h"
 #include "gpb_compile.h"
+#include "gpb_file.h"
 #include "gpb_tool.h"
 
 #include <inttypes.h>
@@ -137,6 +139,64 @@ s_compile_all (const gpb_kernel_t *kernel, const gpb_arguments_t *arguments)
     return result;
 }
 
+//  ---------------------------------------------------------------------------------------------------------
+//  For an architecture that need not be here
+
+static gpb_status_t
+s_compile_apart (const gpb_kernel_t *kernel, const gpb_arguments_t *arguments, const char *backend,
+                 void **data_p, size_t *size_p, gpb_error_t *error)
+{
+    gpb_code_t code;
+    gpb_status_t status = gpb_kernel_code (kernel, backend, &code, error);
+    return status == GPB_OK
+               ? gpb_backends_compile (backend, &code, arguments->arch, data_p, size_p, error)
+               : status;
+}
+
+//  The first backend that can. The reason that stays is of the last one that was not merely unable.
+static int
+s_compile_for_arch (const gpb_kernel_t *kernel, const gpb_arguments_t *arguments)
+{
+    gpb_error_t error, reason;
+    gpb_error_set (&reason, GPB_UNIMPLEMENTED, "no backend of \"%.200s\" compiles for %.100s",
+                   arguments->backends, arguments->arch);
+    void *data = NULL;
+    size_t size = 0;
+    char name [64];
+    for (const char *at = arguments->backends; !data && *at;) {
+        at += strspn (at, " \t\n");
+        const size_t length = strcspn (at, " \t\n");
+        snprintf (name, sizeof name, "%.*s", (int) length, at);
+        at += length;
+        if (length && s_compile_apart (kernel, arguments, name, &data, &size, &error) != GPB_OK
+            && error.status != GPB_UNIMPLEMENTED)
+            reason = error;
+    }
+    if (!data)
+        return gpb_tool_fail (&reason);
+    int result = GPB_EXIT_OK;
+    if (arguments->output && gpb_file_write (arguments->output, data, size, &error) != GPB_OK)
+        result = gpb_tool_fail (&error);
+    else if (arguments->json)
+        result = gpb_json_print (json_pack ("{s:s, s:b, s:s, s:s, s:I}", "kernel",
+                                            gpb_kernel_id (kernel), "ok", 1, "backend", name,
+                                            "arch", arguments->arch, "size", (json_int_t) size));
+    else {
+        printf ("%s: ok for %s (%s), %zu bytes\n", gpb_kernel_id (kernel), arguments->arch, name,
+                size);
+        result = gpb_tool_flush ();
+    }
+    gpb_free (data);
+    return result;
+}
+
+static int
+s_compile_kernel (const gpb_kernel_t *kernel, const gpb_arguments_t *arguments)
+{
+    return arguments->arch ? s_compile_for_arch (kernel, arguments)
+                           : s_compile_all (kernel, arguments);
+}
+
 //  A package by its id, from the folders that a node would look in.
 static int
 s_compile_by_id (const gpb_arguments_t *arguments)
@@ -151,7 +211,7 @@ s_compile_by_id (const gpb_arguments_t *arguments)
     int result = GPB_EXIT_FAILED;
     const gpb_kernel_t *kernel = kernels ? gpb_kernels_lookup (kernels, arguments->subject) : NULL;
     if (kernel)
-        result = s_compile_all (kernel, arguments);
+        result = s_compile_kernel (kernel, arguments);
     else {
         const char *notice = NULL;
         for (size_t index = 0; kernels && (notice = gpb_kernels_notice (kernels, index)); index++)
@@ -178,7 +238,7 @@ gpb_tool_compile (const gpb_arguments_t *arguments)
     gpb_kernel_t *kernel = gpb_kernel_load (arguments->subject, &error);
     if (!kernel)
         return gpb_tool_fail (&error);
-    int result = s_compile_all (kernel, arguments);
+    int result = s_compile_kernel (kernel, arguments);
     gpb_kernel_destroy (&kernel);
     return result;
 }

@@ -484,6 +484,9 @@ s_build (gpb_context_t *self, const gpb_code_t *code, gpb_module_t **module_p, g
 {
     const gpb_backend_services_t *services = self->backend->services;
     *module_p = NULL;
+    if (code->never_compile && code->kind != GPB_CODE_BINARY)
+        return services->error_set (error, GPB_FAILED_PRECONDITION,
+                                    "%s is a source, and nothing may be compiled here", code->name);
     gpb_fake_last_us (self->backend->build_us);
     const gpb_test_handler_t *handler;
     gpb_status_t status = gpb_fake_find_handler (self, code, &handler, error);
@@ -525,6 +528,26 @@ s_binary (gpb_module_t *module, void **data_p, size_t *size_p, gpb_error_t *erro
     if (!*data_p)
         return services->error_set (error, GPB_RESOURCE_EXHAUSTED, "out of host memory");
     memcpy (*data_p, module->text, *size_p);
+    return GPB_OK;
+}
+
+//  A text is its own binary.
+static gpb_status_t
+s_compile (const gpb_backend_services_t *services, const gpb_code_t *code, const char *architecture,
+           void **data_p, size_t *size_p, gpb_error_t *error)
+{
+    *data_p = NULL;
+    *size_p = 0;
+    if (strcmp (architecture, "fake") != 0)
+        return services->error_set (error, GPB_INVALID_ARGUMENT,
+                                    "there is no architecture %s: \"fake\" is the only one",
+                                    architecture);
+    char *data = services->alloc (code->size + 1, 1);
+    if (!data)
+        return services->error_set (error, GPB_RESOURCE_EXHAUSTED, "out of host memory");
+    memcpy (data, code->data, code->size);
+    *data_p = data;
+    *size_p = code->size;
     return GPB_OK;
 }
 
@@ -744,6 +767,7 @@ static const gpb_backend_operations_t s_operations = {
     .zero = s_zero,
     .build = s_build,
     .binary = s_binary,
+    .compile = s_compile,
     .compiler = s_compiler,
     .unload = s_unload,
     .function = s_function,

@@ -257,6 +257,17 @@ s_binary (gpb_module_t *module, void **data_p, size_t *size_p, gpb_error_t *erro
     return s_fake->binary (module, data_p, size_p, error);
 }
 
+//  Needs no start, so that it is not among the calls that fail.
+static gpb_status_t
+s_compile (const gpb_backend_services_t *services, const gpb_code_t *code, const char *architecture,
+           void **data_p, size_t *size_p, gpb_error_t *error)
+{
+    (void) code;
+    *data_p = NULL;
+    *size_p = 0;
+    return services->error_set (error, GPB_UNIMPLEMENTED, "nothing compiles for %s", architecture);
+}
+
 static void
 s_compiler (gpb_context_t *self, char *text, size_t size)
 {
@@ -296,6 +307,7 @@ static const gpb_backend_operations_t s_operations = {
     .zero = s_zero,
     .build = s_build,
     .binary = s_binary,
+    .compile = s_compile,
     .compiler = s_compiler,
     .unload = s_unload,
     .function = s_function,

@@ -906,6 +906,40 @@ global = [ "n" ];
             self.assertFalse(answer["ok"])
             self.assertIn("undeclared_thing", answer["devices"][0]["message"])
 
+    def test_a_binary_for_a_card_that_is_not_here(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            binary = os.path.join(scratch, "sobel.cubin")
+            done = gpb("compile", "sobel", "--arch", "sm_90", "--output", binary)
+            if b"there is no compiler" in done.stderr:
+                self.skipTest("no NVRTC here")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertRegex(done.stdout.decode(), r"^sobel: ok for sm_90 \(cuda\), \d+ bytes\n$")
+            with open(binary, "rb") as file:
+                self.assertEqual(file.read(4), b"\x7fELF")
+            done = gpb("compile", "sobel", "--arch", "compute_80", "--output", "-")
+            self.assertIn(b".target sm_80", done.stdout)
+            answer = json.loads(gpb("compile", "sobel", "--arch", "sm_90", "--json").stdout)
+            self.assertEqual((answer["ok"], answer["backend"], answer["arch"]),
+                             (True, "cuda", "sm_90"))
+            self.assertEqual(answer["size"], os.path.getsize(binary))
+            for arch, words in (("sm_77", "does not know sm_77"), ("bogus", "gpu-architecture")):
+                done = gpb("compile", "sobel", "--arch", arch, "--output", binary + arch)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("INVALID_ARGUMENT", done.stderr.decode())
+                self.assertIn(words, done.stderr.decode())
+                self.assertFalse(os.path.exists(binary + arch))
+            package = self.package(scratch, "bad", "KERNEL void\nbad (GLOBAL float *x, uint n)\n"
+                                   "{\n    x [global_id (0)] = undeclared_thing;\n}\n")
+            done = gpb("compile", package, "--arch", "sm_90")
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr.decode(), r"bad\.c\(4\)[^\n]*undeclared_thing")
+
+    def test_opencl_compiles_for_what_is_here_alone(self):
+        done = gpb("compile", "sobel", "--arch", "sm_90", "--backends", "opencl")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('UNIMPLEMENTED: no backend of "opencl" compiles for sm_90',
+                      done.stderr.decode())
+
     def test_packages_of_ones_own_are_found_by_their_id(self):
         with tempfile.TemporaryDirectory() as scratch:
             self.package(scratch, "mine", "KERNEL void\nmine (GLOBAL float *x, uint n)\n{\n"
