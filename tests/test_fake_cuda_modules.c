@@ -77,32 +77,46 @@ START_TEST (test_a_function_is_a_word_of_the_image_and_the_same_each_time)
 }
 END_TEST
 
-//  As much of a cubin as says what is in it.
+//  As much of a cubin as says what is in it: a function with a pointer, an int and a double.
 typedef struct {
     Elf64_Ehdr header;
-    Elf64_Shdr sections [3];
+    Elf64_Shdr sections [4];
     char names [64];
+    uint32_t info [15];
 } cubin_t;
 
 static cubin_t
 s_cubin (unsigned char abi, unsigned flags)
 {
-    static const char names [] = "\0.shstrtab\0.text.add_one";
+    static const char names [] = "\0.shstrtab\0.text.add_one\0.nv.info.add_one";
+    //  As NVRTC 13.0 writes them, the last parameter first, among other things.
+    static const uint32_t info [] = {
+        0x00043704, 0x82,                          //
+        0x000c1704, 0,    0x00100002, 0x21f000,    //
+        0x000c1704, 0,    0x00080001, 0x11f000,    //
+        0x000c1704, 0,    0x00000000, 0x21f000,    //
+        0x00ff1b03,
+    };
     cubin_t cubin = { .header = { .e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
                                                ELFDATA2LSB, EV_CURRENT, 0x41, abi },
                                   .e_machine = 190,
                                   .e_flags = flags,
                                   .e_shoff = offsetof (cubin_t, sections),
                                   .e_shentsize = sizeof (Elf64_Shdr),
-                                  .e_shnum = 3,
+                                  .e_shnum = 4,
                                   .e_shstrndx = 1 },
                       .sections = { { .sh_type = SHT_NULL },
                                     { .sh_type = SHT_STRTAB,
                                       .sh_name = 1,
                                       .sh_offset = offsetof (cubin_t, names),
                                       .sh_size = sizeof names },
-                                    { .sh_type = SHT_PROGBITS, .sh_name = 11 } } };
+                                    { .sh_type = SHT_PROGBITS, .sh_name = 11 },
+                                    { .sh_type = SHT_LOPROC,
+                                      .sh_name = 25,
+                                      .sh_offset = offsetof (cubin_t, info),
+                                      .sh_size = sizeof info } } };
     memcpy (cubin.names, names, sizeof names);
+    memcpy (cubin.info, info, sizeof info);
     return cubin;
 }
 
@@ -121,8 +135,16 @@ START_TEST (test_a_cubin_is_read_as_the_compiler_writes_it)
     cubin->header.e_machine = EM_X86_64;
     ck_assert_cuda (s_try_to_load (cubin), CUDA_ERROR_INVALID_IMAGE);
     free (cubin);
-    CUfunction other;
-    gpb_test_cuda_function (module, "add_one");
+    CUfunction other, function = gpb_test_cuda_function (module, "add_one");
+    const size_t offsets [] = { 0, 8, 16 }, sizes [] = { 8, 4, 8 };
+    size_t offset, size;
+    for (size_t index = 0; index < 3; index++) {
+        ck_assert_cuda_ok (s_cuda->cuFuncGetParamInfo (function, index, &offset, &size));
+        ck_assert_uint_eq (offset, offsets [index]);
+        ck_assert_uint_eq (size, sizes [index]);
+    }
+    ck_assert_cuda (s_cuda->cuFuncGetParamInfo (function, 3, &offset, &size),
+                    CUDA_ERROR_INVALID_VALUE);
     ck_assert_cuda (s_cuda->cuModuleGetFunction (&other, module, "add"), CUDA_ERROR_NOT_FOUND);
     ck_assert_cuda_ok (s_cuda->cuModuleUnload (module));
     gpb_test_cuda_close ();

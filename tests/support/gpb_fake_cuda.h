@@ -75,8 +75,8 @@ typedef struct {
 } gpb_fake_cuda_function_t;
 
 //  Says what a name is, for all that is looked up from now on; the record is copied. A name that
-//  nobody registered does nothing, with any parameters, and cuFuncGetParamInfo does not know them
-//  (NOT_SUPPORTED).
+//  nobody registered does nothing. It has the parameters that its cubin says, and those of a text
+//  are not known: any will do, and cuFuncGetParamInfo answers NOT_SUPPORTED.
 GPB_EXPORT void gpb_fake_cuda_register (const gpb_fake_cuda_function_t *function);
 
 //  For kernels: where size bytes of device or pinned memory are. NULL, and a fault, where that is

@@ -111,8 +111,7 @@ struct CUevent_st {
 
 struct CUmod_st {
     object_t object;
-    char *image;    //  what was loaded
-    bool is_elf;
+    char *image;          //  what was loaded
     unsigned commands;    //  that run one of its functions and are not done
 };
 
@@ -120,7 +119,7 @@ struct CUfunc_st {
     object_t object;
     CUmodule module;
     char *name;
-    bool is_registered;
+    bool has_parameters;    //  they are known, from a test or from a cubin
     bool is_loaded;
     unsigned dynamic_max;    //  bytes of dynamic shared memory that a launch may ask for
     gpb_fake_cuda_function_t is;
@@ -303,6 +302,18 @@ void gpb_fake_cuda_last (uint64_t start_ns, uint64_t us);
 
 //  Ends every stream of a context, and waits for its thread, leaving the lock meanwhile.
 void gpb_fake_cuda_join (const struct CUctx_st *context);
+
+//  ---------------------------------------------------------------------------------------------------------
+//  gpb_fake_cuda_image.c
+
+//  Whether it can be loaded here, and how large it is.
+CUresult gpb_fake_cuda_image_check (const char *image, size_t *size);
+
+bool gpb_fake_cuda_image_has (const char *image, const char *name);
+
+//  Fills in the parameters of a function that it has. False: a text does not say them.
+bool gpb_fake_cuda_image_parameters (const char *image, const char *name,
+                                     gpb_fake_cuda_function_t *function);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_fake_cuda_module.c
