@@ -49,6 +49,28 @@ START_TEST (test_the_nth_call_fails_once_or_for_ever)
 }
 END_TEST
 
+START_TEST (test_an_answer_that_no_context_survives_fails_the_context)
+{
+    s_open ();
+    CUstream stream = gpb_test_cuda_stream ();
+    CUdeviceptr memory = gpb_test_cuda_allocate (1);
+    s_fake->refuse ("cuMemsetD8Async", 1, CUDA_ERROR_ECC_UNCORRECTABLE, false);
+    ck_assert_cuda (s_cuda->cuMemsetD8Async (memory, 0, 1, stream), CUDA_ERROR_ECC_UNCORRECTABLE);
+    ck_assert_cuda (s_cuda->cuStreamSynchronize (stream), CUDA_ERROR_ECC_UNCORRECTABLE);
+    gpb_test_cuda_close ();
+}
+END_TEST
+
+START_TEST (test_what_is_left_when_giving_back_was_told_to_fail_is_no_fault)
+{
+    s_open ();
+    CUdeviceptr memory = gpb_test_cuda_allocate (1);
+    s_fake->refuse ("cuMemFree", 1, CUDA_ERROR_UNKNOWN, false);
+    ck_assert_cuda (s_cuda->cuMemFree (memory), CUDA_ERROR_UNKNOWN);
+    gpb_test_cuda_close ();
+}
+END_TEST
+
 START_TEST (test_reset_makes_it_new)
 {
     s_open ();
@@ -469,6 +491,8 @@ START_TEST (test_a_fault_that_nobody_asked_for_ends_the_process)
 END_TEST
 
 GPB_TEST_MAIN ("fake_cuda_books", 20, test_the_nth_call_fails_once_or_for_ever,
+               test_an_answer_that_no_context_survives_fails_the_context,
+               test_what_is_left_when_giving_back_was_told_to_fail_is_no_fault,
                test_reset_makes_it_new, test_what_would_wait_for_a_persistent_kernel_is_a_fault,
                test_a_function_that_is_loaded_late_would_wait_for_a_persistent_kernel,
                test_the_books_catch_what_is_gone,

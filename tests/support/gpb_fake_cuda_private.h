@@ -177,7 +177,8 @@ typedef struct {
 
 typedef struct {
     bool is_initialised;
-    pid_t process;    //  that has called cuInit: threads do not follow into a fork
+    bool is_excused;    //  a call that gives back was told to fail: what is left is no fault
+    pid_t process;      //  that has called cuInit: threads do not follow into a fork
     int devices_count;
     int bad;    //  its number; GPB_FAKE_CUDA_DEVICES_MAX: none is
     size_t memory;
