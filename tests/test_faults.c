@@ -14,7 +14,6 @@
 
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
-#include "gpb_faulty_backend.h"
 #include "gpb_test_device.h"
 #include "gpb_test_node.h"
 
@@ -44,18 +43,7 @@ typedef struct {
     bool done;                          //  it has failed
 } fault_t;
 
-static uint64_t (*s_faulty_fail) (int64_t after);
-static const char *(*s_faulty_failed) (void);
-static void (*s_faulty_held) (gpb_faulty_held_t *held);
-
-static void
-s_symbol (void *handle, const char *name, void *function, size_t size)
-{
-    void *symbol = dlsym (handle, name);
-    ck_assert_ptr_nonnull (symbol);
-    memcpy (function, &symbol, size);
-}
-
+//  It stays open for as long as the program runs, with its counts, whichever nodes come and go.
 static void
 s_open_module (void)
 {
@@ -63,21 +51,12 @@ s_open_module (void)
     snprintf (path, sizeof path, "%s/gpb_faulty.so", getenv ("GPB_MODULE_DIR"));
     void *handle = dlopen (path, RTLD_NOW | RTLD_LOCAL);
     ck_assert_msg (handle != NULL, "%s", dlerror ());
-    s_symbol (handle, "gpb_faulty_fail", &s_faulty_fail, sizeof s_faulty_fail);
-    s_symbol (handle, "gpb_faulty_failed", &s_faulty_failed, sizeof s_faulty_failed);
-    s_symbol (handle, "gpb_faulty_held", &s_faulty_held, sizeof s_faulty_held);
 }
 
 static uint64_t
 s_fail_allocation (int64_t after)
 {
     return gpb_alloc_fail (after, 0);
-}
-
-static uint64_t
-s_fail_call (int64_t after)
-{
-    return s_faulty_fail (after);
 }
 
 static void
@@ -589,7 +568,7 @@ s_run (fault_t *fault)
     fault->arm (-1);
 
     gpb_faulty_held_t held;
-    s_faulty_held (&held);
+    gpb_test_faulty_held (&held);
     ck_assert_msg (!held.contexts && !held.memories && !held.modules && !held.events,
                    "left: %" PRId64 " contexts, %" PRId64 " blocks of memory, %" PRId64
                    " modules, %" PRId64 " events",
@@ -658,7 +637,7 @@ END_TEST
 
 START_TEST (test_any_call_of_the_backend_fails_and_every_request_is_answered_once)
 {
-    s_sweep ((fault_t){ .name = "call", .arm = s_fail_call });
+    s_sweep ((fault_t){ .name = "call", .arm = gpb_test_faulty_fail });
 }
 END_TEST
 

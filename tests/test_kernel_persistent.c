@@ -1,6 +1,5 @@
-//  Tests of gpb_kernel_persistent and gpb_kernel_persistent_definition: what a persistent kernel's
-//  definition says, everything that it may not say, what a node may set, and messages held against
-//  it.
+//  Tests of gpb_kernel_persistent: what a persistent kernel is once its definition is read, what a
+//  node may set of it, and messages held against it.
 
 #include "gpb_kernel.h"
 #include "gpb_test.h"
@@ -15,9 +14,8 @@
 #define LIST(in, out) "parameters = (\n" in ",\n" out "\n);\n"
 #define PARAMETERS LIST (IN (""), OUT ("count = \"count\";"))
 #define WHOLE PERSISTENT PARAMETERS
-
-//  A definition whose line 5 is the input, and line 6 the output.
 #define WITH(in, out) PERSISTENT LIST (in, out)
+#define GOOD_OUT OUT ("count = \"count\";")
 
 static gpb_kernel_t *
 s_parse (const char *definition)
@@ -29,61 +27,7 @@ s_parse (const char *definition)
 }
 
 //  ---------------------------------------------------------------------------------------------------------
-//  What is said
-
-START_TEST (test_what_is_left_out_has_its_default)
-{
-    gpb_kernel_t *kernel = s_parse (WHOLE);
-    const gpb_persistent_t *persistent = gpb_kernel_persistent (kernel);
-    ck_assert_ptr_nonnull (persistent);
-    ck_assert_uint_eq (persistent->lanes, 1);
-    ck_assert_uint_eq (persistent->slots, 256);
-    ck_assert_uint_eq (persistent->slot_size, 96);
-    ck_assert_uint_eq (persistent->local, 1);
-    ck_assert_uint_eq (persistent->state_size, 0);
-    ck_assert_uint_eq (persistent->element_size, 4);
-    ck_assert_uint_eq (persistent->input_max, 96);
-    ck_assert_uint_eq (persistent->output_max, 24 * 8);
-    ck_assert_str_eq (gpb_kernel_persistent_device (kernel, 0), "all");
-    ck_assert_ptr_null (gpb_kernel_persistent_device (kernel, 1));
-    ck_assert_str_eq (gpb_kernel_parameter (kernel, 0)->count, "count");
-    ck_assert_str_eq (gpb_kernel_parameter (kernel, 1)->count, "count");
-    ck_assert_uint_eq (gpb_kernel_dimensions (kernel), 0);
-    ck_assert_ptr_null (gpb_kernel_local (kernel));
-    ck_assert_str_eq (gpb_kernel_shared (kernel), "");
-    gpb_kernel_destroy (&kernel);
-}
-END_TEST
-
-START_TEST (test_what_is_said_is_there)
-{
-    gpb_kernel_t *kernel = s_parse (PERSISTENT LIST (
-        IN ("maximum = 1000; alignment = 32;"),
-        OUT ("count = \"min (count, 16)\"; alignment = 16;")) "entry = \"f\"; local = [ 64 ]; "
-                                                              "lanes = 32; slots = 65536; "
-                                                              "slot_size = 65504;\n"
-                                                              "state = 67108864; devices = ( "
-                                                              "\"gpu\", 3, \"12\" ); require = [ "
-                                                              "\"fp64\" ];");
-    const gpb_persistent_t *persistent = gpb_kernel_persistent (kernel);
-    ck_assert_uint_eq (persistent->lanes, GPB_PERSISTENT_LANES_MAX);
-    ck_assert_uint_eq (persistent->slots, GPB_PERSISTENT_SLOTS_MAX);
-    ck_assert_uint_eq (persistent->slot_size, GPB_PERSISTENT_SLOT_SIZE_MAX);
-    ck_assert_uint_eq (persistent->local, 64);
-    ck_assert_uint_eq (persistent->state_size, GPB_PERSISTENT_STATE_MAX);
-    ck_assert_uint_eq (persistent->input_max, 4000);
-    ck_assert_uint_eq (persistent->output_max, 16 * 8);
-    ck_assert_str_eq (gpb_kernel_entry (kernel), "f");
-    ck_assert_str_eq (gpb_kernel_persistent_device (kernel, 0), "gpu");
-    ck_assert_str_eq (gpb_kernel_persistent_device (kernel, 1), "3");
-    ck_assert_str_eq (gpb_kernel_persistent_device (kernel, 2), "12");
-    ck_assert_ptr_null (gpb_kernel_persistent_device (kernel, 3));
-    ck_assert_ptr_null (gpb_kernel_persistent_device (kernel, 1000));
-    ck_assert_str_eq (gpb_kernel_require (kernel, 0), "fp64");
-    ck_assert_str_eq (gpb_kernel_parameter (kernel, 1)->count, "min (count, 16)");
-    gpb_kernel_destroy (&kernel);
-}
-END_TEST
+//  What it is
 
 START_TEST (test_a_kernel_that_is_launched_for_each_request_is_not_persistent)
 {
@@ -130,143 +74,6 @@ START_TEST (test_a_slots_size_is_rounded_up)
         ck_assert_uint_eq (gpb_kernel_persistent (kernel)->slot_size, sizes [index].size);
         gpb_kernel_destroy (&kernel);
     }
-}
-END_TEST
-
-//  ---------------------------------------------------------------------------------------------------------
-//  What is refused
-
-#define GOOD_OUT OUT ("count = \"count\";")
-#define SCALAR "{ name = \"n\"; direction = \"scalar\"; type = \"i32\"; }"
-
-static const struct {
-    const char *text;
-    const char *sentence;
-} s_refusals [] = {
-    //  What the other kind of kernels says.
-    { WHOLE "global = [ 1 ];", "kernel.conf:8: global is for kernels that are launched for each "
-                               "request, and this one is persistent: how many" },
-    { WHOLE "global_free = false;", "kernel.conf:8: global_free is for kernels that are launched" },
-    { WHOLE "local_free = true;", "kernel.conf:8: local_free is for kernels that are launched for "
-                                  "each request, and this one is persistent: its code is" },
-    { WHOLE "shared = 4;", "kernel.conf:8: shared is for kernels that are launched for each" },
-    { ID "persistent = true;\nsources = { cl = \"k.cl\"; };\n" PARAMETERS,
-      "kernel.conf:4: sources is for kernels that are launched for each request, and this one is "
-      "persistent: it has one source, which is portable: source = \"x.c\"" },
-    { "id = \"k\";\npersistent = true;\n" PARAMETERS, "kernel.conf:1: there is no source" },
-    { ID PARAMETERS "lanes = 1;", "kernel.conf:7: lanes is for persistent kernels, and this one is "
-                                  "launched for each request: persistent = true is missing" },
-    { ID PARAMETERS "slots = 2;", "kernel.conf:7: slots is for persistent kernels" },
-    { ID PARAMETERS "slot_size = 96;", "kernel.conf:7: slot_size is for persistent kernels" },
-    { ID PARAMETERS "state = 0;", "kernel.conf:7: state is for persistent kernels" },
-    { ID PARAMETERS "devices = [ \"all\" ];", "kernel.conf:7: devices is for persistent kernels" },
-    { ID PARAMETERS "persistent = false;\nlanes = 1;", "kernel.conf:8: lanes is for persistent" },
-    { ID "persistent = 1;", "kernel.conf:3: persistent is true or false, and here it is a whole" },
-
-    //  Lanes.
-    { WHOLE "lanes = 0;", "kernel.conf:8: lanes lies from 1 to 32, and here it is 0" },
-    { WHOLE "lanes = 33;", "lanes lies from 1 to 32, and here it is 33" },
-    { WHOLE "lanes = -1;", "lanes lies from 1 to 32, and here it is -1" },
-    { WHOLE "lanes = 99999999999L;", "lanes lies from 1 to 32, and here it is 99999999999" },
-    { WHOLE "lanes = \"1\";", "lanes is a whole number, and here it is a \"string\"" },
-    { WHOLE "slots = 1;", "kernel.conf:8: slots lies from 2 to 65536, and here it is 1" },
-    { WHOLE "slots = 131072;", "slots lies from 2 to 65536, and here it is 131072" },
-    { WHOLE "slots = 100;", "kernel.conf:8: slots is a power of two, and here it is 100" },
-    { WHOLE "slot_size = 31;",
-      "kernel.conf:8: slot_size lies from 32 to 65504 bytes, and here it is 31" },
-    { WHOLE "slot_size = 65505;", "slot_size lies from 32 to 65504 bytes, and here it is 65505" },
-    { WHOLE "state = -1;",
-      "kernel.conf:8: state lies from 0 to 67108864 bytes, and here it is -1" },
-    { WHOLE "state = 67108865;", "state lies from 0 to 67108864 bytes, and here it is 67108865" },
-    { WHOLE "state = 1.5;", "state is a whole number, and here it is a number with a fraction" },
-    { WHOLE "local = [ 8, 8 ];", "kernel.conf:8: local has 1 to 1 entries, and here it has 2" },
-    { WHOLE "local = [ 0 ];",
-      "kernel.conf:8: local is one whole number from 1 to 65536: the work" },
-    { WHOLE "local = [ 65537 ];", "local is one whole number from 1 to 65536" },
-    { WHOLE "local = [ \"count\" ];", "local is one whole number from 1 to 65536" },
-    { WHOLE "local = 8;", "local is an array [ ... ], and here it is a whole number" },
-    { WHOLE "devices = [ ];", "kernel.conf:8: devices has 1 to 64 entries, and here it has 0" },
-    { WHOLE "devices = \"all\";", "devices is an array [ ... ], and here it is a \"string\"" },
-    { WHOLE "devices = [ \"cpu\", \"GPU\" ];",
-      "kernel.conf:8: devices is of \"all\", indices of devices and capabilities, "
-      "\"[a-z0-9_]{1,31}\": entry 1 is none" },
-    { WHOLE "devices = [ -1 ];", "entry 0 is none" },
-    { WHOLE "devices = [ true ];", "entry 0 is none" },
-    { WHOLE "devices = [ \"1234567890\" ];", "entry 0 is none" },
-    { WHOLE "devices = ( 1, \"1\" );", "kernel.conf:8: devices names \"1\" twice" },
-
-    //  A message.
-    { PERSISTENT "parameters = (\n" IN ("") " );",
-      "kernel.conf:4: a persistent kernel has one in and, behind it, one out, and here there is" },
-    { WITH (IN (""), SCALAR), "kernel.conf:6: a persistent kernel has one in and, behind it, one "
-                              "out: what a message brings, and what becomes of it. Parameter 1, "
-                              "\"n\", is scalar" },
-    { WITH (OUT ("count = 1;"), IN ("")), "kernel.conf:5: a persistent kernel has one in" },
-    { WITH (IN (""), "{ name = \"b\"; direction = \"in\"; type = \"f32\"; }"),
-      "kernel.conf:6: a persistent kernel has one in and, behind it, one out" },
-    { WITH (IN (""), "{ name = \"b\"; direction = \"inout\"; type = \"f32\"; count = 1; }"),
-      "Parameter 1, \"b\", is inout" },
-    { WITH (IN (""), GOOD_OUT ",\n" SCALAR), "kernel.conf:7: a persistent kernel has one in" },
-    { WITH (IN (""), GOOD_OUT ",\n" SCALAR), "Parameter 2, \"n\", is one more, scalar" },
-    { WITH (IN ("count = \"count\";"), GOOD_OUT),
-      "kernel.conf:5: \"a\" has no count of its own, since a message brings as many elements as "
-      "it likes: maximum bounds them" },
-    { WITH (IN ("maximum = 0;"), GOOD_OUT),
-      "kernel.conf:5: maximum lies from 1 to 16777216 elements, and here it is 0" },
-    { WITH (IN ("maximum = 16777217;"), GOOD_OUT), "maximum lies from 1 to 16777216 elements" },
-    { WITH (IN ("maximum = 1.5;"), GOOD_OUT),
-      "maximum is a whole number, and here it is a number" },
-    { WITH (IN ("minimum = 1;"), GOOD_OUT), "kernel.conf:5: minimum is for scalars" },
-    { WITH (IN ("zero = true;"), GOOD_OUT), "kernel.conf:5: zero is for out parameters" },
-    { WITH (IN ("alignment = 64;"), GOOD_OUT),
-      "kernel.conf:5: alignment of f32 is a power of two from 4 to 32 bytes, and here it is 64" },
-    { WITH (IN (""), OUT ("count = 1; alignment = 128;")),
-      "kernel.conf:6: alignment of f64 is a power of two from 8 to 32 bytes, and here it is 128" },
-    { WITH (IN (""), OUT ("count = 1; zero = false;")),
-      "kernel.conf:6: zero is for kernels that are launched for each request, and this one is "
-      "persistent: \"b\" is what its handler writes" },
-    { WITH (IN (""), OUT ("count = 1; maximum = 1;")),
-      "kernel.conf:6: maximum bounds the input, and \"b\" is the output" },
-    { WITH (IN (""), OUT ("")), "kernel.conf:6: \"b\" has no count: how many elements of f64 it "
-                                "has at most, an expression of count" },
-    { WITH (IN (""), OUT ("count = \"n\";")),
-      "kernel.conf:6: count: \"n\", column 1: \"n\" is not known here: of a persistent kernel, "
-      "expressions are of count, the elements of the input" },
-    { WITH (IN (""), OUT ("count = \"a\";")), "\"a\" is not known here" },
-    { WITH (IN (""), OUT ("count = \"global_size_0\";")), "\"global_size_0\" is not known here" },
-    { WITH (IN (""), OUT ("count = \"count *\";")), "kernel.conf:6: count: \"count *\", column 8" },
-    { WITH (IN (""), OUT ("count = 0;")),
-      "kernel.conf:6: \"b\" has no element even for the largest input, of 24" },
-    { WITH (IN (""), OUT ("count = \"10 - count\";")),
-      "kernel.conf:6: count of \"b\" for 24 elements of input: " },
-    { WITH (IN ("maximum = 16777216;"), OUT ("count = \"count\";")),
-      "kernel.conf:6: \"b\" has 16777216 elements of f64 for 16777216 of input, and at most "
-      "8388608, 67108864 bytes, are possible" },
-    { WITH (IN (""), "{ name = \"count\"; direction = \"out\"; type = \"f32\"; count = 1; }"),
-      "kernel.conf:6: \"count\" means something else in expressions" },
-};
-
-START_TEST (test_every_fault_is_refused_with_its_line_and_what_would_be_right)
-{
-    for (size_t index = 0; index < sizeof s_refusals / sizeof s_refusals [0]; index++) {
-        gpb_error_t error = { GPB_OK, "" };
-        gpb_kernel_t *kernel = gpb_kernel_parse (s_refusals [index].text, "x", &error);
-        ck_assert_msg (kernel == NULL, "this was taken: %s", s_refusals [index].text);
-        ck_assert_msg (error.status == GPB_INVALID_ARGUMENT, "%s: %s", error.text,
-                       s_refusals [index].text);
-        ck_assert_msg (strstr (error.text, s_refusals [index].sentence) != NULL,
-                       "\"%s\" is not in \"%s\" for\n%s", s_refusals [index].sentence, error.text,
-                       s_refusals [index].text);
-    }
-}
-END_TEST
-
-START_TEST (test_a_launched_kernel_may_call_a_scalar_count)
-{
-    gpb_kernel_t *kernel = s_parse (ID "global = [ \"count\" ]; parameters = ( " OUT (
-        "count = \"count\";") ",\n"
-                              "{ name = \"count\"; direction = \"scalar\"; type = \"u32\"; } );");
-    gpb_kernel_destroy (&kernel);
 }
 END_TEST
 
@@ -499,61 +306,13 @@ START_TEST (test_a_launch_of_a_persistent_kernel_is_refused)
 }
 END_TEST
 
-//  ---------------------------------------------------------------------------------------------------------
-//  Its code
-
-START_TEST (test_its_code_stands_between_the_lane_and_the_loop)
-{
-    gpb_error_t error = { GPB_OK, "" };
-    gpb_kernel_t *kernel = s_parse (WHOLE "entry = \"f_1\"; local = [ 32 ]; options = \"-DX\";");
-    gpb_code_t code;
-    ck_assert_ok (gpb_kernel_code (kernel, "cuda", &code, &error));
-    ck_assert_int_eq (code.kind, GPB_CODE_PORTABLE);
-    ck_assert_str_eq (code.options, "-DX");
-    ck_assert_uint_eq (strlen (code.data), code.size);
-    static const char *const order [] = {
-        "#ifndef GPB_PRELUDE_H_INCLUDED\n",
-        "\n#define GPB_LANE_LOCAL 32\n#line 1 \"gpb_lane.h\"\n",
-        "#ifndef GPB_LANE_H_INCLUDED\n",
-        "\n#line 1 \"k.c\"\nthe source\n#define GPB_HANDLER gpb_handler_f_1\n",
-        "#line 1 \"gpb_dispatch.h\"\n",
-        "gpb_dispatch (GLOBAL uchar *memory",
-        "gpb_once (GLOBAL uchar *memory",
-    };
-    const char *at = code.data;
-    for (size_t index = 0; index < sizeof order / sizeof order [0]; index++) {
-        at = strstr (at, order [index]);
-        ck_assert_msg (at != NULL, "\"%s\" is not in its place", order [index]);
-    }
-    ck_assert_ok (gpb_kernel_code (kernel, "opencl", &code, &error));
-    ck_assert_str_eq (code.options, "-cl-std=CL2.0 -DX");
-    gpb_kernel_destroy (&kernel);
-}
-END_TEST
-
-START_TEST (test_a_standard_of_the_packages_own_is_left_alone)
-{
-    gpb_error_t error = { GPB_OK, "" };
-    gpb_kernel_t *kernel = s_parse (WHOLE "options = \"-cl-std=CL3.0\";");
-    gpb_code_t code;
-    ck_assert_ok (gpb_kernel_code (kernel, "opencl", &code, &error));
-    ck_assert_str_eq (code.options, "-cl-std=CL3.0");
-    gpb_kernel_destroy (&kernel);
-}
-END_TEST
-
-GPB_TEST_MAIN ("gpb_kernel_persistent", 10, test_what_is_left_out_has_its_default,
-               test_what_is_said_is_there,
+GPB_TEST_MAIN ("gpb_kernel_persistent", 10,
                test_a_kernel_that_is_launched_for_each_request_is_not_persistent,
-               test_a_slots_size_is_rounded_up,
-               test_every_fault_is_refused_with_its_line_and_what_would_be_right,
-               test_a_launched_kernel_may_call_a_scalar_count, test_it_stays_where_its_devices_say,
+               test_a_slots_size_is_rounded_up, test_it_stays_where_its_devices_say,
                test_a_node_sets_what_the_package_said_otherwise,
                test_a_slots_size_bounds_the_input_where_no_maximum_does,
                test_what_a_node_sets_out_of_bounds_is_refused_and_nothing_changes,
                test_a_messages_output_follows_from_how_much_came,
                test_a_message_that_does_not_fit_is_refused_with_what_would,
                test_a_message_brings_a_payload_and_wants_an_output_and_that_is_all,
-               test_a_launch_of_a_persistent_kernel_is_refused,
-               test_its_code_stands_between_the_lane_and_the_loop,
-               test_a_standard_of_the_packages_own_is_left_alone)
+               test_a_launch_of_a_persistent_kernel_is_refused)

@@ -63,6 +63,13 @@ s_command_lost (self_t *self, unsigned index, const char *reason, gpb_error_t *e
     return gpb_error_set (error, GPB_OK, "%s", "");
 }
 
+//  What it is, or that it is lost for longer than anybody waits: it may come back all the same.
+static bool
+s_has_said (const gpb_placed_device_t *device)
+{
+    return device->state == GPB_DEVICE_READY || device->state == GPB_DEVICE_LOST;
+}
+
 static gpb_status_t
 s_command_device (self_t *self, unsigned index, const char *endpoint, gpb_error_t *error)
 {
@@ -75,11 +82,12 @@ s_command_device (self_t *self, unsigned index, const char *endpoint, gpb_error_
     zmq_pollitem_t item = { socket, 0, ZMQ_POLLIN, 0 };
     uint64_t end_ns = gpb_clock_ns () + DEVICE_ANSWER_MS * GPB_NS_PER_MS;
     const gpb_placed_device_t *device = gpb_placement_device (self->placement, index);
-    while (device->state != GPB_DEVICE_READY && gpb_clock_ns () < end_ns) {
-        zmq_poll (&item, 1, DEVICE_ANSWER_MS);
+    uint64_t now_ns;
+    while (!s_has_said (device) && (now_ns = gpb_clock_ns ()) < end_ns) {
+        zmq_poll (&item, 1, (long) ((end_ns - now_ns) / GPB_NS_PER_MS) + 1);
         gpb_broker_recv (self, index);
     }
-    if (device->state == GPB_DEVICE_READY)
+    if (s_has_said (device))
         return GPB_OK;
     //  One that says nothing is lost; the node serves the others.
     gpb_poller_set_socket (&self->poller, self->items [index], NULL);

@@ -321,8 +321,7 @@ s_close (gpb_context_t **context_p)
     *context_p = NULL;
     const gpb_cuda_driver_t *cuda = self->cuda;
     bool is_quiet = true;
-    if (self->primary) {
-        cuda->cuCtxPushCurrent (self->primary);
+    if (self->primary && cuda->cuCtxPushCurrent (self->primary) == CUDA_SUCCESS) {
         for (unsigned stream = 0; stream < self->streams_count; stream++) {
             if (self->streams [stream].commands)
                 cuda->cuStreamSynchronize (self->streams [stream].commands);
@@ -333,8 +332,9 @@ s_close (gpb_context_t **context_p)
             is_quiet = s_close_stream (self, &self->streams [stream]) && is_quiet;
         gpb_cuda_memory_close (self);
         gpb_cuda_leave (self);
-        cuda->cuDevicePrimaryCtxRelease (self->device);
     }
+    if (self->primary)
+        cuda->cuDevicePrimaryCtxRelease (self->device);
     //  What a callback may still write to is left to the end of the process.
     if (!is_quiet)
         return;

@@ -212,7 +212,7 @@ gpb_status_t gpb_cuda_function (gpb_module_t *module, const char *entry,
 //  Compiles a source for an architecture ("sm_90"), or for the newest older one that the compiler
 //  knows, as PTX then. *data_p is freed with the services' free; PTX ends in a NUL that *size_p
 //  counts. INVALID_ARGUMENT with the log where it does not compile, FAILED_PRECONDITION where there
-//  is no compiler.
+//  is no compiler, or none for an architecture as old as that.
 gpb_status_t gpb_cuda_compile (const gpb_backend_t *self, const gpb_code_t *code,
                                const char *architecture, char **data_p, size_t *size_p,
                                gpb_error_t *error);

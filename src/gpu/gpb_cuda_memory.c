@@ -108,7 +108,8 @@ s_allocate_from_pool (gpb_context_t *self, CUdeviceptr *address, size_t size)
 }
 
 //  Where there is no memory, what the pool keeps is given back to the driver, and it is tried once
-//  more: what is kept may lie in pieces that are too small.
+//  more: what is kept may lie in pieces that are too small. What was given back just now is kept
+//  only when its stream has come to it.
 static CUresult
 s_allocate_device (gpb_context_t *self, CUdeviceptr *address, size_t size)
 {
@@ -116,6 +117,7 @@ s_allocate_device (gpb_context_t *self, CUdeviceptr *address, size_t size)
         return self->cuda->cuMemAlloc (address, size);
     CUresult result = s_allocate_from_pool (self, address, size);
     if (result == CUDA_ERROR_OUT_OF_MEMORY
+        && self->cuda->cuStreamSynchronize (self->allocations) == CUDA_SUCCESS
         && self->cuda->cuMemPoolTrimTo (self->pool, 0) == CUDA_SUCCESS)
         result = s_allocate_from_pool (self, address, size);
     return result;

@@ -10,6 +10,7 @@
 
 #include "gpb_cuda.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,11 +29,12 @@ s_number (const char *architecture)
     return strncmp (architecture, "sm_", 3) == 0 ? atoi (architecture + 3) : 0;
 }
 
-//  The option, and whether a cubin comes of it.
-static bool
-s_choose (const gpb_backend_t *self, const char *architecture, char *option, size_t size)
+//  The option. FAILED_PRECONDITION where whatever the compiler knows is newer.
+static gpb_status_t
+s_choose (const gpb_backend_t *self, const gpb_code_t *code, const char *architecture, char *option,
+          size_t size, gpb_error_t *error)
 {
-    int known [ARCHITECTURES_MAX], count = 0, newest = 0;
+    int known [ARCHITECTURES_MAX], count = 0, newest = 0, oldest = INT_MAX;
     const int wanted = s_number (architecture);
     bool is_known = wanted == 0;    //  one that we cannot read is the compiler's to refuse
     if (self->nvrtc.nvrtcGetNumSupportedArchs (&count) != NVRTC_SUCCESS || count < 1
@@ -42,18 +44,24 @@ s_choose (const gpb_backend_t *self, const char *architecture, char *option, siz
         is_known = is_known || known [index] == wanted;
         if (known [index] <= wanted && known [index] > newest)
             newest = known [index];
+        oldest = known [index] < oldest ? known [index] : oldest;
     }
+    if (!is_known && count > 0 && newest == 0)
+        return self->services->error_set (
+            error, GPB_FAILED_PRECONDITION,
+            "%s cannot be compiled for %s: NVRTC %d.%d compiles for sm_%d and newer", code->name,
+            architecture, self->nvrtc_major, self->nvrtc_minor, oldest);
     if (is_known || newest == 0)
         snprintf (option, size, "--gpu-architecture=%s", architecture);
     else
         snprintf (option, size, "--gpu-architecture=compute_%d", newest);
-    return (is_known || newest == 0) && strncmp (architecture, "sm_", 3) == 0;
+    return GPB_OK;
 }
 
 //  ---------------------------------------------------------------------------------------------------------
 //  Compiling
 
-//  Splits the package's options at blanks, in place, behind ours.
+//  Splits the package's options at blanks, in place, behind ours. 0: there are too many.
 static int
 s_list_options (const gpb_code_t *code, char *architecture, char *optimize, char *more,
                 const char **options)
@@ -65,9 +73,13 @@ s_list_options (const gpb_code_t *code, char *architecture, char *optimize, char
     if (code->debug)
         options [count++] = "--generate-line-info";
     char *rest = NULL;
-    for (char *option = strtok_r (more, " \t\n", &rest); option && count < OPTIONS_MAX;
+    for (char *option = strtok_r (more, " \t\n", &rest); option;
          option = strtok_r (NULL, " \t\n", &rest))
+    {
+        if (count == OPTIONS_MAX)
+            return 0;
         options [count++] = option;
+    }
     return count;
 }
 
@@ -96,13 +108,15 @@ s_refuse (const gpb_backend_t *self, nvrtcProgram program, nvrtcResult result, c
     return status;
 }
 
+//  The cubin, or the PTX where there is none, which is so for a virtual architecture.
 static nvrtcResult
-s_take (const gpb_backend_t *self, nvrtcProgram program, bool is_cubin, char **data_p,
-        size_t *size_p)
+s_take (const gpb_backend_t *self, nvrtcProgram program, char **data_p, size_t *size_p)
 {
     const gpb_nvrtc_t *nvrtc = &self->nvrtc;
-    nvrtcResult result = is_cubin ? nvrtc->nvrtcGetCUBINSize (program, size_p)
-                                  : nvrtc->nvrtcGetPTXSize (program, size_p);
+    nvrtcResult result = nvrtc->nvrtcGetCUBINSize (program, size_p);
+    const bool is_cubin = *size_p > 0;
+    if (result == NVRTC_SUCCESS && !is_cubin)
+        result = nvrtc->nvrtcGetPTXSize (program, size_p);
     if (result != NVRTC_SUCCESS)
         return result;
     *data_p = self->services->alloc (*size_p ? *size_p : 1, 1);
@@ -128,7 +142,9 @@ gpb_cuda_compile (const gpb_backend_t *self, const gpb_code_t *code, const char 
                                           "%s is a source, and there is no compiler: %s",
                                           code->name, self->nvrtc_trouble);
     char target [ARCHITECTURE_SIZE + 32], optimize [32];
-    const bool is_cubin = s_choose (self, architecture, target, sizeof target);
+    gpb_status_t status = s_choose (self, code, architecture, target, sizeof target, error);
+    if (status != GPB_OK)
+        return status;
     snprintf (optimize, sizeof optimize, "--ptxas-options=-O%d", code->optimize);
     const size_t length = strlen (code->options);
     char *more = self->services->alloc (length + 1, 1);
@@ -138,15 +154,20 @@ gpb_cuda_compile (const gpb_backend_t *self, const gpb_code_t *code, const char 
     memcpy (more, code->options, length);
     const char *options [OPTIONS_MAX];
     const int count = s_list_options (code, target, optimize, more, options);
+    if (count == 0) {
+        self->services->free (more);
+        return self->services->error_set (error, GPB_INVALID_ARGUMENT,
+                                          "%s has more options than the %d that there may be",
+                                          code->name, OPTIONS_MAX);
+    }
     nvrtcProgram program = NULL;
     nvrtcResult result =
         self->nvrtc.nvrtcCreateProgram (&program, code->data, code->name, 0, NULL, NULL);
     if (result == NVRTC_SUCCESS)
         result = self->nvrtc.nvrtcCompileProgram (program, count, options);
     if (result == NVRTC_SUCCESS)
-        result = s_take (self, program, is_cubin, data_p, size_p);
-    gpb_status_t status =
-        result == NVRTC_SUCCESS ? GPB_OK : s_refuse (self, program, result, code->name, error);
+        result = s_take (self, program, data_p, size_p);
+    status = result == NVRTC_SUCCESS ? GPB_OK : s_refuse (self, program, result, code->name, error);
     if (program)
         self->nvrtc.nvrtcDestroyProgram (&program);
     self->services->free (more);

@@ -8,10 +8,14 @@
 #include "gpb_once.h"
 
 #include "gpb_alloc.h"
+#include "gpb_clock.h"
 #include "gpb_lane_layout.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <string.h>
+
+#define SETTLE_MS 1000    //  for a copy and one handler that is well
 
 typedef struct {
     bool is_taken;
@@ -25,6 +29,7 @@ struct gpb_once {
     unsigned char *address;    //  of the mirror or the memory
     uint64_t state_size;       //  bytes, rounded up, as are the next two
     uint64_t request_size, answer_size;
+    bool is_unsure;    //  something was enqueued that no place's event stands behind
     int places_count;
     s_place_t places [GPB_ONCE_PLACES_MAX];
 };
@@ -70,6 +75,7 @@ s_allocate (gpb_once_t *self, uint64_t size, gpb_error_t *error)
         memset (self->address, 0, self->state_size);
         return GPB_OK;
     }
+    self->is_unsure = true;
     return operations->zero (shared->context, gpb_shared_context_host_stream (shared), self->memory,
                              0, self->state_size, GPB_NOTIFY_NOT, NULL, error);
 }
@@ -96,12 +102,38 @@ gpb_once_new (const gpb_resident_t *resident, uint64_t memory_size, gpb_error_t 
     return self;
 }
 
+//  Waits, with a command behind all that was enqueued, until that has ended. False: it has not in
+//  time, or nobody can tell.
+static bool
+s_settle (gpb_once_t *self)
+{
+    const gpb_shared_context_t *shared = self->resident->shared;
+    const gpb_backend_operations_t *operations = shared->operations;
+    const uint64_t end_ns = gpb_clock_ns () + SETTLE_MS * GPB_NS_PER_MS;
+    gpb_event_t *event = NULL;
+    gpb_error_t error;
+    bool done = false;
+    if (operations->zero (shared->context, gpb_shared_context_host_stream (shared), self->memory, 0,
+                          self->state_size, GPB_NOTIFY_NOT, &event, &error)
+        != GPB_OK)
+        return false;
+    while (operations->query (event, &done, NULL, &error) == GPB_OK && !done
+           && gpb_clock_ns () < end_ns)
+        poll (NULL, 0, 1);
+    operations->event_free (&event);
+    return done;
+}
+
 void
 gpb_once_destroy (gpb_once_t **self_p)
 {
     gpb_once_t *self = *self_p;
     if (!self)
         return;
+    if (self->is_unsure && self->memory && !s_settle (self)) {
+        gpb_once_abandon (self_p);
+        return;
+    }
     *self_p = NULL;
     const gpb_backend_operations_t *operations = self->resident->shared->operations;
     operations->release (&self->memory);
@@ -185,6 +217,7 @@ gpb_once_launch (gpb_once_t *self, int place, uint32_t size, uint32_t capacity, 
         status = s_copy (self, false, s_answer_at (self, place),
                          sizeof (gpb_lane_answer_t) + capacity, event_p, error);
     taken->is_taken = status == GPB_OK;
+    self->is_unsure = status != GPB_OK;    //  a part of it may be under way
     return status;
 }
 

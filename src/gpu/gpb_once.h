@@ -5,7 +5,8 @@
 //  that they share one state, in the order in which they were launched. Where the device does not
 //  share the host's memory, a place has a mirror there, and copies go between.
 //
-//  One thread: the kernel host's. Nothing here waits.
+//  One thread: the kernel host's. Nothing here waits but gpb_once_destroy, and that only where a
+//  command was enqueued that no launch tells the end of.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -24,7 +25,8 @@ typedef struct gpb_once gpb_once_t;
 //  little memory.
 gpb_once_t *gpb_once_new (const gpb_resident_t *resident, uint64_t memory_size, gpb_error_t *error);
 
-//  Nothing that was launched runs any more.
+//  Nothing that was launched runs any more. What a launch that failed, or the first zeros, left
+//  under way is waited for, a second at most: then it keeps its memory.
 void gpb_once_destroy (gpb_once_t **self_p);
 
 //  Something that was launched does not end: all that it may use is left to it.

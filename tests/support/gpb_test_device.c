@@ -193,12 +193,12 @@ gpb_test_u64 (uint64_t value)
 
 //  A module is opened for itself alone (RTLD_LOCAL), so that its symbols are asked of the file.
 static void
-s_fake_symbol (const char *name, void *function, size_t size)
+s_symbol (const char *module, const char *name, void *function, size_t size)
 {
     char path [4096];
-    snprintf (path, sizeof path, "%s/gpb_fake.so", getenv ("GPB_MODULE_DIR"));
+    snprintf (path, sizeof path, "%s/%s", getenv ("GPB_MODULE_DIR"), module);
     void *handle = dlopen (path, RTLD_NOW | RTLD_NOLOAD);
-    ck_assert_msg (handle != NULL, "the fake backend is not open: %s", dlerror ());
+    ck_assert_msg (handle != NULL, "%s is not open: %s", module, dlerror ());
     void *symbol = dlsym (handle, name);
     ck_assert_ptr_nonnull (symbol);
     memcpy (function, &symbol, size);
@@ -209,7 +209,7 @@ unsigned
 gpb_test_fake_faults (char *text, size_t size)
 {
     unsigned (*function) (char *, size_t);
-    s_fake_symbol ("gpb_fake_faults", &function, sizeof function);
+    s_symbol ("gpb_fake.so", "gpb_fake_faults", &function, sizeof function);
     return function (text, size);
 }
 
@@ -217,6 +217,22 @@ void
 gpb_test_fake_let_go (void)
 {
     void (*function) (void);
-    s_fake_symbol ("gpb_fake_let_go", &function, sizeof function);
+    s_symbol ("gpb_fake.so", "gpb_fake_let_go", &function, sizeof function);
     function ();
+}
+
+uint64_t
+gpb_test_faulty_fail (int64_t after)
+{
+    uint64_t (*function) (int64_t);
+    s_symbol ("gpb_faulty.so", "gpb_faulty_fail", &function, sizeof function);
+    return function (after);
+}
+
+void
+gpb_test_faulty_held (gpb_faulty_held_t *held)
+{
+    void (*function) (gpb_faulty_held_t *);
+    s_symbol ("gpb_faulty.so", "gpb_faulty_held", &function, sizeof function);
+    function (held);
 }

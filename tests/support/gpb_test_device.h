@@ -8,6 +8,7 @@
 #define GPB_TEST_DEVICE_H_INCLUDED
 
 #include "gpb_backends.h"
+#include "gpb_faulty_backend.h"
 
 #define GPB_TEST_STREAMS_MAX 8
 
@@ -65,5 +66,9 @@ gpb_argument_t gpb_test_u64 (uint64_t value);
 //  (gpb_fake_backend.h).
 unsigned gpb_test_fake_faults (char *text, size_t size);
 void gpb_test_fake_let_go (void);
+
+//  gpb_faulty_fail and gpb_faulty_held of the backend `faulty`, likewise (gpb_faulty_backend.h).
+uint64_t gpb_test_faulty_fail (int64_t after);
+void gpb_test_faulty_held (gpb_faulty_held_t *held);
 
 #endif

@@ -34,10 +34,11 @@ def endless(height):
 class Node:
     """A gpb_actor on a free port of the loopback, ended with the test."""
 
-    def __init__(self, *options, endpoints=("tcp://127.0.0.1:*",), lines=None):
+    def __init__(self, *options, endpoints=("tcp://127.0.0.1:*",), lines=None, environment=None):
         binds = [word for endpoint in endpoints for word in ("--bind", endpoint)]
         self.process = subprocess.Popen([GPB_ACTOR, *binds, *options], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE)
+                                        stderr=subprocess.PIPE,
+                                        env={**os.environ, **(environment or {})})
         self.endpoints = [self.ready_line() for _ in range(lines or len(endpoints))]
         self.endpoint = self.endpoints[0]
 
@@ -636,6 +637,92 @@ class Persistent(unittest.TestCase):
                              answer["answered"] if "--on-demand" in words else 0)
 
 
+class Quarantine(unittest.TestCase):
+    """A persistent kernel whose handler does not return, on a node without processes of devices.
+
+    On the backend of the tests, which launches at once: what it takes PoCL to compile a kernel for
+    its first launch is no part of this.
+    """
+
+    FOR_EVER = 4294967295  # to fake_stuck
+    TIMEOUT_MS = 500 * SLOW
+    REASON = "a handler on each of its lanes did not return in time"
+
+    @classmethod
+    def setUpClass(cls):
+        # What is stuck stays so: the node ends without it, when its drain is over.
+        cls.node = Node("--backends", "fake", "--set", "isolation=thread", "--set", "drain_ms=300",
+                        "--set", f"kernel_timeout_ms={cls.TIMEOUT_MS}", "--set",
+                        "kernel_path=" + os.path.join(SOURCE, "tests", "kernels_fake"),
+                        environment={"GPB_FAKE_DEVICES": "1"})
+        cls.scratch = tempfile.TemporaryDirectory()
+
+    @classmethod
+    def tearDownClass(cls):
+        status = cls.node.stop()
+        cls.scratch.cleanup()
+        assert status == 0, status
+
+    def send(self, kernel, data):
+        """A message's outcome, and what its answer was."""
+        source, target = (os.path.join(self.scratch.name, name) for name in ("in", "out"))
+        with open(source, "wb") as file:
+            file.write(data)
+        done = self.node.gpb("run", kernel, "in:" + source, "out:" + target)
+        if done.returncode:
+            return done, None
+        with open(target, "rb") as file:
+            return done, file.read()
+
+    def check_others(self):
+        done, answer = self.send("fake_double", floats((1, 2)))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(answer, floats((2, 4)))
+
+    def check_shown(self):
+        """That both kinds of output say what state it is in, and why."""
+        mine = lambda stats: [one for one in stats["residencies"]
+                              if one["kernel"] == "fake_stuck"][0]
+        # The broker shows what the kernel host said last.
+        stats = self.node.wait_for(lambda stats: mine(stats)["state"] == "quarantined")
+        kernel = self.node.json("kernels", "fake_stuck")["kernels"][0]
+        assert_documented(self, kernel)
+        for one in (mine(stats), *kernel["persistent"]["residencies"]):
+            self.assertEqual((one["state"], one["reason"]), ("quarantined", self.REASON))
+            self.assertEqual(one["answered"], 1)
+            self.assertEqual([lane["state"] for lane in one["lanes"]], ["quarantined"])
+        for words in (("kernels", "fake_stuck"), ("stats",)):
+            done = self.node.gpb(*words)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertRegex(done.stdout.decode(), r"(?m)^fake_stuck +0 +quarantined +1 ")
+            self.assertIn(f"gpb: fake_stuck on device 0 is quarantined: {self.REASON}\n",
+                          done.stderr.decode())
+        self.assertRegex(self.node.gpb("kernels", "fake_stuck").stdout.decode(),
+                         r"(?m)^ +0 +0 +quarantined +1 ")
+        table = self.node.gpb("kernels").stdout.decode()
+        self.assertRegex(table, r"(?m)^fake_stuck +quarantined +in:in out:out ")
+        self.assertRegex(table, r"(?m)^fake_double +(resident|parked) ")
+
+    def test_a_kernel_that_does_not_return_is_quarantined_and_says_why(self):
+        word = lambda value: array.array("I", (value,)).tobytes()
+        done, answer = self.send("fake_stuck", word(0))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(answer, word(0))
+        self.check_others()
+        done, _ = self.send("fake_stuck", word(self.FOR_EVER))
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertRegex(done.stderr.decode(),
+                         r"DEADLINE_EXCEEDED: .*fake_stuck did not return within \d+ ms: lane 0 of "
+                         r"device 0 is quarantined")
+        # A message that is well itself does not come to it any more.
+        done, _ = self.send("fake_stuck", word(0))
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertRegex(done.stderr.decode(), "FAILED_PRECONDITION: .*fake_stuck.*quarantined")
+        self.check_others()
+        self.check_shown()
+        self.check_others()
+
+
 class Reserving:
     """A `gpb reserve` in the background: what it printed first, and its end."""
 
@@ -692,9 +779,10 @@ class Reserve(unittest.TestCase):
         return reserving
 
     def wait_for_reservations(self, count, reserved):
-        stats = self.node.wait_for(lambda stats: stats["pools"][0]["reservations"] == count)
-        self.assertEqual(stats["pools"][0]["reserved"], reserved)
-        return stats
+        # The broker shows what the pool said last: of a run, that may be what it was in the middle.
+        return self.node.wait_for(lambda stats: (stats["pools"][0]["reservations"],
+                                                 stats["pools"][0]["reserved"])
+                                  == (count, reserved))
 
     def test_memory_is_held_until_a_signal_gives_it_back(self):
         for number in (signal.SIGTERM, signal.SIGINT):
