@@ -75,8 +75,8 @@ typedef struct {
 } gpb_fake_cuda_function_t;
 
 //  Says what a name is, for all that is looked up from now on; the record is copied. A name that
-//  nobody registered does nothing, with any parameters, and cuFuncGetParamInfo does not know them
-//  (NOT_SUPPORTED).
+//  nobody registered does nothing. It has the parameters that its cubin says, and those of a text
+//  are not known: any will do, and cuFuncGetParamInfo answers NOT_SUPPORTED.
 GPB_EXPORT void gpb_fake_cuda_register (const gpb_fake_cuda_function_t *function);
 
 //  For kernels: where size bytes of device or pinned memory are. NULL, and a fault, where that is
@@ -88,7 +88,9 @@ GPB_EXPORT bool gpb_fake_cuda_killed (void);
 
 //  The nth next call of this function, 1 being the very next, answers result and does nothing, and
 //  all those after it too where that is for_ever. Takes the place of what was said of the function
-//  before; nth 0 takes it back. Names are CUDA's, without a version: "cuMemFree".
+//  before; nth 0 takes it back. Names are CUDA's, without a version: "cuMemFree". A result that no
+//  context survives (ILLEGAL_ADDRESS, LAUNCH_FAILED, ECC_UNCORRECTABLE...) fails the one that is
+//  current. After a call that gives something back has failed so, what is left is no fault.
 GPB_EXPORT void gpb_fake_cuda_fail (const char *call, unsigned nth, CUresult result, bool for_ever);
 
 //  How often it was called, refused calls included, by any thread.

@@ -1,12 +1,9 @@
-//  gpb_fake_cuda_memory - memory of the fake CUDA driver, its pools, copies and memsets
+//  gpb_fake_cuda_memory - memory of the fake CUDA driver, copies and memsets
 //
 //  A block is memory of the host's heap, so that sanitizers and valgrind see who goes beyond it.
 //  Blocks that are there lie in an array by their addresses; of those that are gone the last
 //  thousand addresses are kept, to tell use after free from an address that never was one. A block
 //  that a command still uses when it is freed goes when that command is done.
-//
-//  A pool counts a block as free when that is enqueued, as the stream's next allocation may have
-//  its memory, and the block itself goes when the stream comes to it. Only then can it be trimmed.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -18,8 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALIGNMENT 256    //  of device memory, as CUDA has it
-#define PAGE_SIZE 4096
+#define HOST_ALIGNMENT 4096
 #define GONE_MAX 1024
 
 static block_t **s_blocks;
@@ -34,8 +30,8 @@ static size_t s_gone_count;    //  ever; the newest is at (s_gone_count - 1) % G
 //  ---------------------------------------------------------------------------------------------------------
 //  Blocks by address
 
-static uint64_t
-s_address (const block_t *block)
+uint64_t
+gpb_fake_cuda_address (const block_t *block)
 {
     return (uint64_t) (uintptr_t) block->data;
 }
@@ -47,7 +43,7 @@ s_behind (uint64_t address)
     size_t low = 0, high = s_blocks_count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (s_address (s_blocks [middle]) <= address)
+        if (gpb_fake_cuda_address (s_blocks [middle]) <= address)
             low = middle + 1;
         else
             high = middle;
@@ -60,7 +56,7 @@ gpb_fake_cuda_block (uint64_t address)
 {
     size_t behind = s_behind (address);
     block_t *block = behind ? s_blocks [behind - 1] : NULL;
-    return block && address - s_address (block) < block->size ? block : NULL;
+    return block && address - gpb_fake_cuda_address (block) < block->size ? block : NULL;
 }
 
 static bool
@@ -74,9 +70,8 @@ s_is_gone (uint64_t address)
     return false;
 }
 
-//  A block of new memory; NULL where the host has none.
-static block_t *
-s_block_new (CUcontext context, size_t size, size_t alignment)
+block_t *
+gpb_fake_cuda_block_new (CUcontext context, size_t size, size_t alignment)
 {
     if (s_blocks_count == s_blocks_room) {
         size_t room = s_blocks_room ? 2 * s_blocks_room : 64;
@@ -97,7 +92,7 @@ s_block_new (CUcontext context, size_t size, size_t alignment)
     block->data = data;
     block->size = size;
     block->is_ready = true;
-    size_t behind = s_behind (s_address (block));
+    size_t behind = s_behind (gpb_fake_cuda_address (block));
     memmove (s_blocks + behind + 1, s_blocks + behind,
              (s_blocks_count - behind) * sizeof (block_t *));
     s_blocks [behind] = block;
@@ -105,15 +100,14 @@ s_block_new (CUcontext context, size_t size, size_t alignment)
     return block;
 }
 
-//  Takes a block out of the books; its memory goes with its last use.
-static void
-s_block_free (block_t *block)
+void
+gpb_fake_cuda_block_free (block_t *block)
 {
-    size_t behind = s_behind (s_address (block));
+    size_t behind = s_behind (gpb_fake_cuda_address (block));
     s_blocks_count--;
     memmove (s_blocks + behind - 1, s_blocks + behind,
              (s_blocks_count + 1 - behind) * sizeof (block_t *));
-    s_gone [s_gone_count % GONE_MAX].address = s_address (block);
+    s_gone [s_gone_count % GONE_MAX].address = gpb_fake_cuda_address (block);
     s_gone [s_gone_count++ % GONE_MAX].size = block->size;
     block->is_freed = true;
     block->uses++;
@@ -151,173 +145,13 @@ gpb_fake_cuda_count_blocks (const struct CUctx_st *context)
 }
 
 //  ---------------------------------------------------------------------------------------------------------
-//  Pools
-
-static device_t *
-s_device (const struct CUctx_st *context)
-{
-    return &gpb_fake_cuda_driver.devices [context->device];
-}
-
-static bool
-s_has_room (const struct CUctx_st *context, size_t size)
-{
-    return size <= gpb_fake_cuda_driver.memory - s_device (context)->used;
-}
-
-static void
-s_give_back (const struct CUmemPoolHandle_st *pool, size_t size)
-{
-    s_device (pool->object.context)->used -= size;
-}
-
-//  Gives back what a pool keeps and is free, until it has no more than keep_size.
-static void
-s_trim (CUmemoryPool pool, uint64_t keep_size)
-{
-    for (piece_t **link = &pool->kept; *link && pool->reserved > keep_size;) {
-        piece_t *piece = *link;
-        if (piece->stream && piece->stream->done < piece->number) {
-            link = &piece->next;
-            continue;
-        }
-        pool->reserved -= piece->size;
-        s_give_back (pool, piece->size);
-        *link = piece->next;
-        free (piece);
-    }
-}
-
-static void
-s_keep (CUmemoryPool pool, size_t size, CUstream stream)
-{
-    piece_t *piece = malloc (sizeof *piece);
-    pool->used -= size;
-    if (!piece) {
-        pool->reserved -= size;
-        s_give_back (pool, size);
-        return;
-    }
-    *piece = (piece_t){
-        .next = pool->kept, .size = size, .stream = stream, .number = stream ? stream->enqueued : 0
-    };
-    pool->kept = piece;
-}
-
-//  The smallest piece that a block fits into, or memory of the device's.
-static bool
-s_take (CUmemoryPool pool, size_t size)
-{
-    piece_t **best = NULL;
-    for (piece_t **link = &pool->kept; *link; link = &(*link)->next)
-        if ((*link)->size >= size && (!best || (*link)->size < (*best)->size))
-            best = link;
-    if (best) {
-        piece_t *piece = *best;
-        piece->size -= size;
-        if (!piece->size) {
-            *best = piece->next;
-            free (piece);
-        }
-    }
-    else {
-        if (!s_has_room (pool->object.context, size)
-            || (pool->size_max && size > pool->size_max - pool->reserved))
-            return false;
-        s_device (pool->object.context)->used += size;
-        pool->reserved += size;
-    }
-    pool->used += size;
-    return true;
-}
-
-CUresult
-cuMemPoolCreate (CUmemoryPool *pool_p, const CUmemPoolProps *properties)
-{
-    CUcontext context;
-    CUresult result = gpb_fake_cuda_begin_context (CALL_cuMemPoolCreate, &context);
-    if (result == CUDA_SUCCESS && !gpb_fake_cuda_driver.has_pools)
-        result = CUDA_ERROR_NOT_SUPPORTED;
-    if (result == CUDA_SUCCESS
-        && (properties->allocType != CU_MEM_ALLOCATION_TYPE_PINNED
-            || properties->handleTypes != CU_MEM_HANDLE_TYPE_NONE
-            || properties->location.type != CU_MEM_LOCATION_TYPE_DEVICE
-            || properties->location.id != context->device))
-        result = CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS) {
-        CUmemoryPool pool = gpb_fake_cuda_object (context, OBJECT_POOL, sizeof *pool);
-        if (pool) {
-            pool->size_max = properties->maxSize;
-            *pool_p = pool;
-        }
-        else
-            result = CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    return gpb_fake_cuda_end (result);
-}
-
-//  Takes the lock, as every begin does.
-static CUresult
-s_begin_pool (call_t call, CUmemoryPool pool)
-{
-    CUcontext context;
-    CUresult result = gpb_fake_cuda_begin_context (call, &context);
-    return result == CUDA_SUCCESS ? gpb_fake_cuda_check (context, pool, OBJECT_POOL) : result;
-}
-
-//  What is still allocated from it stays, and goes back to the device when it is freed.
-CUresult
-cuMemPoolDestroy (CUmemoryPool pool)
-{
-    CUresult result = s_begin_pool (CALL_cuMemPoolDestroy, pool);
-    if (result == CUDA_SUCCESS) {
-        pool->object.is_gone = true;
-        pool->threshold = 0;
-        s_trim (pool, 0);
-    }
-    return gpb_fake_cuda_end (result);
-}
-
-CUresult
-cuMemPoolSetAttribute (CUmemoryPool pool, CUmemPool_attribute attribute, void *value)
-{
-    CUresult result = s_begin_pool (CALL_cuMemPoolSetAttribute, pool);
-    if (result == CUDA_SUCCESS && attribute != CU_MEMPOOL_ATTR_RELEASE_THRESHOLD)
-        result = CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS)
-        memcpy (&pool->threshold, value, sizeof pool->threshold);
-    return gpb_fake_cuda_end (result);
-}
-
-CUresult
-cuMemPoolGetAttribute (CUmemoryPool pool, CUmemPool_attribute attribute, void *value)
-{
-    CUresult result = s_begin_pool (CALL_cuMemPoolGetAttribute, pool);
-    if (result == CUDA_SUCCESS) {
-        uint64_t found = 0;
-        switch (attribute) {
-        case CU_MEMPOOL_ATTR_RELEASE_THRESHOLD: found = pool->threshold; break;
-        case CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT: found = pool->reserved; break;
-        case CU_MEMPOOL_ATTR_USED_MEM_CURRENT: found = pool->used; break;
-        default: result = CUDA_ERROR_INVALID_VALUE;
-        }
-        if (result == CUDA_SUCCESS)
-            memcpy (value, &found, sizeof found);
-    }
-    return gpb_fake_cuda_end (result);
-}
-
-CUresult
-cuMemPoolTrimTo (CUmemoryPool pool, size_t keep_size)
-{
-    CUresult result = s_begin_pool (CALL_cuMemPoolTrimTo, pool);
-    if (result == CUDA_SUCCESS)
-        s_trim (pool, keep_size);
-    return gpb_fake_cuda_end (result);
-}
-
-//  ---------------------------------------------------------------------------------------------------------
 //  Memory of the device's
+
+bool
+gpb_fake_cuda_has_room (const struct CUctx_st *context, size_t size)
+{
+    return size <= gpb_fake_cuda_driver.memory - context->used;
+}
 
 CUresult
 cuMemGetInfo_v2 (size_t *free_size, size_t *total_size)
@@ -326,7 +160,7 @@ cuMemGetInfo_v2 (size_t *free_size, size_t *total_size)
     CUresult result = gpb_fake_cuda_begin_context (CALL_cuMemGetInfo, &context);
     if (result == CUDA_SUCCESS) {
         *total_size = gpb_fake_cuda_driver.memory;
-        *free_size = *total_size - s_device (context)->used;
+        *free_size = *total_size - context->used;
     }
     return gpb_fake_cuda_end (result);
 }
@@ -338,11 +172,12 @@ cuMemAlloc_v2 (CUdeviceptr *address, size_t size)
     CUresult result = gpb_fake_cuda_begin_context (CALL_cuMemAlloc, &context);
     if (result == CUDA_SUCCESS) {
         gpb_fake_cuda_would_wait (context);
-        block_t *block =
-            size && s_has_room (context, size) ? s_block_new (context, size, ALIGNMENT) : NULL;
+        block_t *block = size && gpb_fake_cuda_has_room (context, size)
+                             ? gpb_fake_cuda_block_new (context, size, GPB_FAKE_CUDA_ALIGNMENT)
+                             : NULL;
         if (block) {
-            s_device (context)->used += size;
-            *address = s_address (block);
+            context->used += size;
+            *address = gpb_fake_cuda_address (block);
         }
         else
             result = size ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_VALUE;
@@ -350,55 +185,14 @@ cuMemAlloc_v2 (CUdeviceptr *address, size_t size)
     return gpb_fake_cuda_end (result);
 }
 
-static CUresult
-s_run_allocate (CUstream stream, command_t *command)
-{
-    (void) stream;
-    command->block->is_ready = true;
-    return CUDA_SUCCESS;
-}
-
 CUresult
-cuMemAllocFromPoolAsync (CUdeviceptr *address, size_t size, CUmemoryPool pool, CUstream stream)
-{
-    CUcontext context;
-    CUresult result = gpb_fake_cuda_begin_context (CALL_cuMemAllocFromPoolAsync, &context);
-    if (result == CUDA_SUCCESS)
-        result = gpb_fake_cuda_check (context, pool, OBJECT_POOL);
-    if (result == CUDA_SUCCESS)
-        result = gpb_fake_cuda_check (context, stream, OBJECT_STREAM);
-    if (result == CUDA_SUCCESS && !size)
-        result = CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS) {
-        command_t *command = gpb_fake_cuda_command (s_run_allocate);
-        const bool is_taken = command && s_take (pool, size);
-        block_t *block = is_taken ? s_block_new (context, size, ALIGNMENT) : NULL;
-        if (is_taken && !block)
-            s_keep (pool, size, NULL);
-        if (block) {
-            block->pool = pool;
-            block->is_ready = false;
-            command->block = block;
-            gpb_fake_cuda_enqueue (stream, command);
-            *address = s_address (block);
-        }
-        else {
-            gpb_fake_cuda_command_destroy (command);
-            result = CUDA_ERROR_OUT_OF_MEMORY;
-        }
-    }
-    return gpb_fake_cuda_end (result);
-}
-
-//  The block that starts at address and is to be freed, or a fault.
-static CUresult
-s_find_to_free (CUdeviceptr address, bool is_pinned, block_t **block_p)
+gpb_fake_cuda_find_to_free (CUdeviceptr address, bool is_pinned, block_t **block_p)
 {
     block_t *block = gpb_fake_cuda_block (address);
     *block_p = block;
     if (block ? block->is_leaving : s_is_gone (address))
         gpb_fake_cuda_fault ("frees memory twice");
-    else if (!block || s_address (block) != address)
+    else if (!block || gpb_fake_cuda_address (block) != address)
         gpb_fake_cuda_fault ("frees what was never allocated");
     else if (block->is_pinned != is_pinned)
         gpb_fake_cuda_fault ("frees memory of the other kind");
@@ -407,8 +201,8 @@ s_find_to_free (CUdeviceptr address, bool is_pinned, block_t **block_p)
     return CUDA_ERROR_INVALID_VALUE;
 }
 
-static void
-s_check_unused (const block_t *block)
+void
+gpb_fake_cuda_check_unused (const block_t *block)
 {
     if (block->uses)
         gpb_fake_cuda_fault ("frees memory of %zu bytes while %u commands use it", block->size,
@@ -424,57 +218,15 @@ cuMemFree_v2 (CUdeviceptr address)
     if (result != CUDA_SUCCESS || !address)
         return gpb_fake_cuda_end (result);
     gpb_fake_cuda_would_wait (context);
-    result = s_find_to_free (address, false, &block);
+    result = gpb_fake_cuda_find_to_free (address, false, &block);
     if (result == CUDA_SUCCESS) {
-        s_check_unused (block);
-        if (block->pool) {
-            s_keep (block->pool, block->size, NULL);
-            s_trim (block->pool, block->pool->threshold);
-        }
+        gpb_fake_cuda_check_unused (block);
+        if (block->pool)
+            gpb_fake_cuda_give_back (block);
         else
-            s_device (block->context)->used -= block->size;
-        s_block_free (block);
+            block->context->used -= block->size;
+        gpb_fake_cuda_block_free (block);
     }
-    return gpb_fake_cuda_end (result);
-}
-
-static CUresult
-s_run_free (CUstream stream, command_t *command)
-{
-    block_t *block = command->block;
-    CUmemoryPool pool = block->pool;
-    s_check_unused (block);
-    s_block_free (block);
-    for (piece_t *piece = pool->kept; piece; piece = piece->next)
-        if (piece->stream == stream && piece->number == stream->done + 1)
-            piece->stream = NULL;
-    s_trim (pool, pool->threshold);
-    return CUDA_SUCCESS;
-}
-
-CUresult
-cuMemFreeAsync (CUdeviceptr address, CUstream stream)
-{
-    CUcontext context;
-    block_t *block;
-    CUresult result = gpb_fake_cuda_begin_context (CALL_cuMemFreeAsync, &context);
-    if (result == CUDA_SUCCESS)
-        result = gpb_fake_cuda_check (context, stream, OBJECT_STREAM);
-    if (result == CUDA_SUCCESS)
-        result = s_find_to_free (address, false, &block);
-    if (result == CUDA_SUCCESS && !block->pool) {
-        gpb_fake_cuda_fault ("frees memory that is no pool's");
-        result = CUDA_ERROR_INVALID_VALUE;
-    }
-    command_t *command = result == CUDA_SUCCESS ? gpb_fake_cuda_command (s_run_free) : NULL;
-    if (command) {
-        command->block = block;
-        block->is_leaving = true;
-        gpb_fake_cuda_enqueue (stream, command);
-        s_keep (block->pool, block->size, stream);
-    }
-    else if (result == CUDA_SUCCESS)
-        result = CUDA_ERROR_OUT_OF_MEMORY;
     return gpb_fake_cuda_end (result);
 }
 
@@ -483,17 +235,8 @@ gpb_fake_cuda_free_all (const struct CUctx_st *context)
 {
     for (size_t index = s_blocks_count; index-- > 0;)
         if (s_blocks [index]->context == context)
-            s_block_free (s_blocks [index]);
-    for (object_t *object = gpb_fake_cuda_driver.objects; object; object = object->next)
-        if (object->kind == OBJECT_POOL && object->context == context) {
-            CUmemoryPool pool = (CUmemoryPool) object;
-            while (pool->kept) {
-                piece_t *piece = pool->kept;
-                pool->kept = piece->next;
-                free (piece);
-            }
-        }
-    s_device (context)->used = 0;
+            gpb_fake_cuda_block_free (s_blocks [index]);
+    gpb_fake_cuda_empty_pools (context);
 }
 
 void
@@ -515,7 +258,8 @@ cuMemHostAlloc (void **address, size_t size, unsigned int flags)
     CUresult result = gpb_fake_cuda_begin_context (CALL_cuMemHostAlloc, &context);
     if (result == CUDA_SUCCESS) {
         gpb_fake_cuda_would_wait (context);
-        block_t *block = size && flags < 8 ? s_block_new (context, size, PAGE_SIZE) : NULL;
+        block_t *block =
+            size && flags < 8 ? gpb_fake_cuda_block_new (context, size, HOST_ALIGNMENT) : NULL;
         if (block) {
             block->is_pinned = true;
             *address = block->data;
@@ -534,11 +278,11 @@ cuMemFreeHost (void *address)
     CUresult result = gpb_fake_cuda_begin_context (CALL_cuMemFreeHost, &context);
     if (result == CUDA_SUCCESS) {
         gpb_fake_cuda_would_wait (context);
-        result = s_find_to_free ((uintptr_t) address, true, &block);
+        result = gpb_fake_cuda_find_to_free ((uintptr_t) address, true, &block);
     }
     if (result == CUDA_SUCCESS) {
-        s_check_unused (block);
-        s_block_free (block);
+        gpb_fake_cuda_check_unused (block);
+        gpb_fake_cuda_block_free (block);
     }
     return gpb_fake_cuda_end (result);
 }
@@ -580,9 +324,9 @@ s_find_end (const struct CUctx_st *context, end_t end, uint64_t address, size_t 
         gpb_fake_cuda_fault ("uses memory that is freed");
     else if (!block)
         gpb_fake_cuda_fault ("uses an address that was never allocated");
-    else if (size > block->size - (size_t) (address - s_address (block)))
+    else if (size > block->size - (size_t) (address - gpb_fake_cuda_address (block)))
         gpb_fake_cuda_fault ("uses %zu bytes at %" PRIu64 " of memory of %zu", size,
-                             address - s_address (block), block->size);
+                             address - gpb_fake_cuda_address (block), block->size);
     else if (!block->is_pinned && end == END_HOST)
         gpb_fake_cuda_fault ("takes memory of the device's for the host's");
     else if (!block->is_pinned && block->context != context)

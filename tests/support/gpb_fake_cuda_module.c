@@ -1,8 +1,8 @@
 //  gpb_fake_cuda_module - modules, functions and launches of the fake CUDA driver
 //
-//  A module keeps a copy of its image, a text or a cubin. A function is a name in it, and what a
-//  test has registered for that name when it is looked up first. A launch copies the values of the
-//  parameters when it is enqueued.
+//  A module keeps a copy of its image. A function is a name in it, and what a test has registered
+//  for that name when it is looked up first. A launch copies the values of the parameters when it
+//  is enqueued.
 //
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
@@ -10,13 +10,10 @@
 
 #include "gpb_clock.h"
 
-#include <ctype.h>
-#include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CUDA_MACHINE 190    //  EM_CUDA
 #define REGISTERED_MAX 256
 #define THREADS_MAX 1024
 #define SLOT_SIZE 16    //  what every value of a parameter is aligned to
@@ -65,110 +62,7 @@ s_find_registered (const char *name)
 }
 
 //  ---------------------------------------------------------------------------------------------------------
-//  Images
-
-static size_t
-s_larger (size_t left, size_t right)
-{
-    return left > right ? left : right;
-}
-
-static const Elf64_Shdr *
-s_sections (const char *image)
-{
-    return (const Elf64_Shdr *) (const void *) (image + ((const Elf64_Ehdr *) image)->e_shoff);
-}
-
-static size_t
-s_elf_size (const char *image)
-{
-    const Elf64_Ehdr *header = (const void *) image;
-    const Elf64_Shdr *sections = s_sections (image);
-    size_t size = s_larger (header->e_shoff + (size_t) header->e_shnum * sizeof *sections,
-                            header->e_phoff + (size_t) header->e_phnum * header->e_phentsize);
-    for (unsigned index = 0; index < header->e_shnum; index++)
-        if (sections [index].sh_type != SHT_NOBITS)
-            size = s_larger (size, sections [index].sh_offset + sections [index].sh_size);
-    return size;
-}
-
-//  The byte of the flags that has the architecture is another one since ABI 8.
-static unsigned
-s_elf_capability (const char *image)
-{
-    const Elf64_Ehdr *header = (const void *) image;
-    return header->e_ident [EI_ABIVERSION] >= 8 ? header->e_flags >> 8 & 0xff
-                                                : header->e_flags & 0xff;
-}
-
-static bool
-s_elf_has (const char *image, const char *name)
-{
-    static const char prefix [] = ".text.";
-    const Elf64_Ehdr *header = (const void *) image;
-    const Elf64_Shdr *sections = s_sections (image);
-    const char *names = image + sections [header->e_shstrndx].sh_offset;
-    for (unsigned index = 0; index < header->e_shnum; index++) {
-        const char *section = names + sections [index].sh_name;
-        if (strncmp (section, prefix, sizeof prefix - 1) == 0
-            && strcmp (section + sizeof prefix - 1, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool
-s_is_of_a_word (char c)
-{
-    return isalnum ((unsigned char) c) || c == '_' || c == '$';
-}
-
-static bool
-s_text_has (const char *text, const char *name)
-{
-    const size_t length = strlen (name);
-    for (const char *at = text; length && (at = strstr (at, name)) != NULL; at++)
-        if ((at == text || !s_is_of_a_word (at [-1])) && !s_is_of_a_word (at [length]))
-            return true;
-    return false;
-}
-
-//  What a text says that it was compiled for; 0: nothing.
-static unsigned
-s_text_capability (const char *text)
-{
-    const char *at = strstr (text, "sm_");
-    return at ? (unsigned) strtoul (at + 3, NULL, 10) : 0;
-}
-
-static CUresult
-s_check_elf (const char *image, size_t *size)
-{
-    const Elf64_Ehdr *header = (const void *) image;
-    if (header->e_ident [EI_CLASS] != ELFCLASS64 || header->e_machine != CUDA_MACHINE
-        || header->e_shentsize != sizeof (Elf64_Shdr) || header->e_shstrndx >= header->e_shnum)
-        return CUDA_ERROR_INVALID_IMAGE;
-    *size = s_elf_size (image);
-    return s_elf_capability (image) == gpb_fake_cuda_driver.capability
-               ? CUDA_SUCCESS
-               : CUDA_ERROR_NO_BINARY_FOR_GPU;
-}
-
-static CUresult
-s_check_text (const char *image, size_t *size)
-{
-    const bool is_ptx = strstr (image, ".version") != NULL;
-    const unsigned capability = s_text_capability (image);
-    *size = strlen (image) + 1;
-    if (!is_ptx && !strstr (image, "fake cubin"))
-        return CUDA_ERROR_INVALID_IMAGE;
-    if (is_ptx && strstr (image, "syntax error"))
-        return CUDA_ERROR_INVALID_PTX;
-    if (capability > gpb_fake_cuda_driver.capability
-        || (!is_ptx && capability && capability != gpb_fake_cuda_driver.capability))
-        return CUDA_ERROR_NO_BINARY_FOR_GPU;
-    return CUDA_SUCCESS;
-}
+//  Modules
 
 //  What the driver's compiler has to say goes where the options want it; an option that is a size
 //  comes back as that of what was written.
@@ -189,9 +83,6 @@ s_write_log (const char *text, unsigned count, const CUjit_option *options, void
     *size = (void *) ((size_t) length < room ? (uintptr_t) length : room - 1);
 }
 
-//  ---------------------------------------------------------------------------------------------------------
-//  Modules
-
 CUresult
 cuModuleLoadDataEx (CUmodule *module_p, const void *image, unsigned int options_count,
                     CUjit_option *options, void **values)
@@ -203,9 +94,8 @@ cuModuleLoadDataEx (CUmodule *module_p, const void *image, unsigned int options_
     if (result != CUDA_SUCCESS)
         return gpb_fake_cuda_end (result);
     gpb_fake_cuda_would_wait (context);
-    const bool is_elf = strncmp (image, ELFMAG, SELFMAG) == 0;
     size_t size = 0;
-    result = is_elf ? s_check_elf (image, &size) : s_check_text (image, &size);
+    result = gpb_fake_cuda_image_check (image, &size);
     if (result == CUDA_ERROR_INVALID_PTX)
         s_write_log ("ptxas fake.ptx, line 1; fatal   : syntax error", options_count, options,
                      values);
@@ -216,7 +106,6 @@ cuModuleLoadDataEx (CUmodule *module_p, const void *image, unsigned int options_
         if (module) {
             memcpy (copy, image, size);
             module->image = copy;
-            module->is_elf = is_elf;
             *module_p = module;
         }
         else {
@@ -287,9 +176,10 @@ s_function_new (CUmodule module, const char *name)
     function->module = module;
     function->name = copy;
     function->is_loaded = !gpb_fake_cuda_driver.is_lazy;
-    function->is_registered = registered != NULL;
     if (registered)
         function->is = *registered;
+    function->has_parameters =
+        registered || gpb_fake_cuda_image_parameters (module->image, name, &function->is);
     if (!function->is.threads_max)
         function->is.threads_max = THREADS_MAX;
     function->dynamic_max = GPB_FAKE_CUDA_SHARED_SIZE - function->is.shared_size;
@@ -303,8 +193,7 @@ cuModuleGetFunction (CUfunction *function_p, CUmodule module, const char *name)
     CUresult result = gpb_fake_cuda_begin_context (CALL_cuModuleGetFunction, &context);
     if (result == CUDA_SUCCESS)
         result = gpb_fake_cuda_check (context, module, OBJECT_MODULE);
-    if (result == CUDA_SUCCESS
-        && !(module->is_elf ? s_elf_has (module->image, name) : s_text_has (module->image, name)))
+    if (result == CUDA_SUCCESS && !gpb_fake_cuda_image_has (module->image, name))
         result = CUDA_ERROR_NOT_FOUND;
     if (result == CUDA_SUCCESS) {
         CUfunction function = s_find_function (module, name);
@@ -385,7 +274,7 @@ cuFuncGetParamInfo (CUfunction function, size_t number, size_t *offset, size_t *
     CUresult result = s_begin_function (CALL_cuFuncGetParamInfo, function);
     if (result == CUDA_SUCCESS && gpb_fake_cuda_driver.is_old)
         result = CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER;
-    if (result == CUDA_SUCCESS && !function->is_registered)
+    if (result == CUDA_SUCCESS && !function->has_parameters)
         result = CUDA_ERROR_NOT_SUPPORTED;
     if (result == CUDA_SUCCESS && number >= function->is.parameters_count)
         result = CUDA_ERROR_INVALID_VALUE;

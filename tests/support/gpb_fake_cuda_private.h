@@ -67,6 +67,7 @@ struct CUctx_st {
     unsigned retained;
     unsigned pushed;        //  on how many places of threads' stacks it is
     unsigned persistent;    //  kernels of that sort that are enqueued or run
+    size_t used;            //  bytes of the device's memory
     CUresult error;         //  sticky
     atomic_bool is_over;    //  there is an error: for kernels, without the lock
 };
@@ -110,8 +111,7 @@ struct CUevent_st {
 
 struct CUmod_st {
     object_t object;
-    char *image;    //  what was loaded
-    bool is_elf;
+    char *image;          //  what was loaded
     unsigned commands;    //  that run one of its functions and are not done
 };
 
@@ -119,7 +119,7 @@ struct CUfunc_st {
     object_t object;
     CUmodule module;
     char *name;
-    bool is_registered;
+    bool has_parameters;    //  they are known, from a test or from a cubin
     bool is_loaded;
     unsigned dynamic_max;    //  bytes of dynamic shared memory that a launch may ask for
     gpb_fake_cuda_function_t is;
@@ -172,15 +172,15 @@ struct CUstream_st {
 typedef struct {
     CUcontext context;    //  its primary one, while that is retained
     CUresult lost;        //  what a context of it has failed with
-    size_t used;          //  bytes
     unsigned kernels;     //  that run
 } device_t;
 
 typedef struct {
     bool is_initialised;
-    pid_t process;    //  that has called cuInit: threads do not follow into a fork
+    bool is_excused;    //  a call that gives back was told to fail: what is left is no fault
+    pid_t process;      //  that has called cuInit: threads do not follow into a fork
     int devices_count;
-    int bad;    //  -1: none
+    int bad;    //  its number; GPB_FAKE_CUDA_DEVICES_MAX: none is
     size_t memory;
     unsigned capability;
     unsigned units;
@@ -245,8 +245,27 @@ CUcontext gpb_fake_cuda_current (void);
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_fake_cuda_memory.c
 
+#define GPB_FAKE_CUDA_ALIGNMENT 256    //  of device memory, as CUDA has it
+
+//  Whether the device has so much memory left.
+bool gpb_fake_cuda_has_room (const struct CUctx_st *context, size_t size);
+
+//  A block of new memory; NULL where the host has none.
+block_t *gpb_fake_cuda_block_new (CUcontext context, size_t size, size_t alignment);
+
+//  Takes a block out of the books; its memory goes with its last use.
+void gpb_fake_cuda_block_free (block_t *block);
+
+uint64_t gpb_fake_cuda_address (const block_t *block);
+
 //  The block that address is in, or NULL.
 block_t *gpb_fake_cuda_block (uint64_t address);
+
+//  The block that starts at address and is to be freed, or a fault.
+CUresult gpb_fake_cuda_find_to_free (CUdeviceptr address, bool is_pinned, block_t **block_p);
+
+//  A fault where a command uses it.
+void gpb_fake_cuda_check_unused (const block_t *block);
 
 //  Notes that a command uses a block, or answers a fault.
 CUresult gpb_fake_cuda_use (command_t *command, block_t *block);
@@ -259,6 +278,15 @@ void gpb_fake_cuda_free_all (const struct CUctx_st *context);
 void gpb_fake_cuda_forget_addresses (void);
 
 unsigned gpb_fake_cuda_count_blocks (const struct CUctx_st *context);
+
+//  ---------------------------------------------------------------------------------------------------------
+//  gpb_fake_cuda_pool.c
+
+//  Gives a pool's block back to it, which is about to be freed.
+void gpb_fake_cuda_give_back (const block_t *block);
+
+//  Forgets what a context's pools keep.
+void gpb_fake_cuda_empty_pools (const struct CUctx_st *context);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_fake_cuda_stream.c
@@ -275,6 +303,18 @@ void gpb_fake_cuda_last (uint64_t start_ns, uint64_t us);
 
 //  Ends every stream of a context, and waits for its thread, leaving the lock meanwhile.
 void gpb_fake_cuda_join (const struct CUctx_st *context);
+
+//  ---------------------------------------------------------------------------------------------------------
+//  gpb_fake_cuda_image.c
+
+//  Whether it can be loaded here, and how large it is.
+CUresult gpb_fake_cuda_image_check (const char *image, size_t *size);
+
+bool gpb_fake_cuda_image_has (const char *image, const char *name);
+
+//  Fills in the parameters of a function that it has. False: a text does not say them.
+bool gpb_fake_cuda_image_parameters (const char *image, const char *name,
+                                     gpb_fake_cuda_function_t *function);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_fake_cuda_module.c
