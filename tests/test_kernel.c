@@ -190,7 +190,7 @@ static const struct {
     { ID "sources = { };", "kernel.conf:2: there is no source" },
     { ID "sources = { cl = \"k.cu\"; };", "cl names a file that ends in .cl" },
     { ID "sources = { hip = \"k.hip\"; };",
-      "unknown key \"hip\"; the keys are cl, cu, ptx, cubin" },
+      "unknown key \"hip\"; the keys are cl, cu, ptx, fatbin, cubin" },
     { ID "sources = \"k.cl\";", "sources is a group { ... }, and here it is a \"string\"" },
 
     //  Parameters.
@@ -363,6 +363,10 @@ START_TEST (test_what_comes_over_the_wire_is_bounded_and_is_one_text)
     ck_assert_ptr_null (
         gpb_kernel_parse (ID PARAMETERS GLOBAL "sources = { cubin = \"k.cubin\"; };", "x", &error));
     ck_assert_ptr_nonnull (strstr (error.text, "kernel.conf:6: a cubin is no text"));
+    ck_assert_ptr_null (gpb_kernel_parse (ID PARAMETERS GLOBAL
+                                          "sources = { fatbin = \"k.fatbin\"; };",
+                                          "x", &error));
+    ck_assert_ptr_nonnull (strstr (error.text, "kernel.conf:6: a fatbin is no text"));
     kernel = gpb_kernel_parse (ID PARAMETERS GLOBAL "sources = { ptx = \"k.ptx\"; };", "x", &error);
     ck_assert_ptr_nonnull (kernel);
     gpb_code_t code;
@@ -470,8 +474,10 @@ START_TEST (test_a_binary_is_carried_as_it_is)
     char directory [300];
     s_make_package (directory, sizeof directory);
     s_write_text (directory, "kernel.conf",
-                  ID PARAMETERS GLOBAL "sources = { cubin = \"a.cubin\"; };");
-    s_write (directory, "a.cubin", "\0\1\0", 3);
+                  ID PARAMETERS GLOBAL
+                  "sources = { cubin = \"b.cubin\"; fatbin = \"a.fatbin\"; };");
+    s_write (directory, "a.fatbin", "\0\1\0", 3);
+    s_write (directory, "b.cubin", "\0\2", 2);
     gpb_error_t error = { GPB_OK, "" };
     gpb_kernel_t *kernel = gpb_kernel_load (directory, &error);
     ck_assert_msg (kernel != NULL, "%s", error.text);

@@ -37,7 +37,8 @@ s_parse (const char *definition, const char *source)
 static void
 s_make (gpb_kernel_t *self, unsigned files)
 {
-    static const char *const names [GPB_FILES] = { "k.c", "k.cl", "k.cu", "k.ptx", "k.cubin" };
+    static const char *const names [GPB_FILES] = { "k.c",   "k.cl",     "k.cu",
+                                                   "k.ptx", "k.fatbin", "k.cubin" };
     *self = (gpb_kernel_t){ .id = (char *) "k", .options = (char *) "", .arch = (char *) "" };
     for (gpb_file_t kind = 0; kind < GPB_FILES; kind++) {
         if (!(files & 1u << kind))
@@ -68,23 +69,24 @@ START_TEST (test_each_backend_gets_the_file_that_is_best_for_it)
 {
     static const struct {
         const char *backend;
-        gpb_file_t order [4];    //  GPB_FILES: no more
+        gpb_file_t order [5];    //  GPB_FILES: no more
     } backends [] = {
         { "opencl", { GPB_FILE_CL, GPB_FILE_PORTABLE, GPB_FILES } },
-        { "cuda", { GPB_FILE_CU, GPB_FILE_PTX, GPB_FILE_CUBIN, GPB_FILE_PORTABLE } },
+        { "cuda",
+          { GPB_FILE_CU, GPB_FILE_PTX, GPB_FILE_FATBIN, GPB_FILE_CUBIN, GPB_FILE_PORTABLE } },
         { "another", { GPB_FILE_PORTABLE, GPB_FILES } },
         { "", { GPB_FILE_PORTABLE, GPB_FILES } },
     };
     static const gpb_code_kind_t kinds [GPB_FILES] = { GPB_CODE_PORTABLE, GPB_CODE_SOURCE,
-                                                       GPB_CODE_SOURCE, GPB_CODE_INTERMEDIATE,
-                                                       GPB_CODE_BINARY };
+                                                       GPB_CODE_SOURCE,   GPB_CODE_INTERMEDIATE,
+                                                       GPB_CODE_BINARY,   GPB_CODE_BINARY };
     for (unsigned files = 0; files < 1u << GPB_FILES; files++)
         for (size_t index = 0; index < sizeof backends / sizeof backends [0]; index++) {
             const char *backend = backends [index].backend;
             gpb_kernel_t kernel;
             gpb_code_t code;
             gpb_file_t expected = GPB_FILES;
-            for (size_t at = 4; at-- > 0;)
+            for (size_t at = 5; at-- > 0;)
                 if (files & 1u << backends [index].order [at])
                     expected = backends [index].order [at];
             s_make (&kernel, files);
@@ -119,7 +121,9 @@ END_TEST
 
 START_TEST (test_the_kinds_of_what_a_package_carries_come_in_their_order)
 {
-    static const char *const words [GPB_FILES] = { "portable", "cl", "cu", "ptx", "cubin" };
+    static const char *const words [GPB_FILES] = {
+        "portable", "cl", "cu", "ptx", "fatbin", "cubin"
+    };
     for (unsigned files = 0; files < 1u << GPB_FILES; files++) {
         gpb_kernel_t kernel;
         size_t count = 0;

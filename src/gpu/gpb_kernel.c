@@ -132,7 +132,7 @@ s_load_files (gpb_kernel_t *self, int directory, const char *path, gpb_error_t *
         status = s_read_file (directory, file->name, GPB_KERNEL_SOURCE_MAX, &data, &size, error);
         if (status == GPB_OK && size == 0)
             status = gpb_error_set (error, GPB_INVALID_ARGUMENT, "\"%s\" is empty", file->name);
-        if (status == GPB_OK && kind != GPB_FILE_CUBIN)
+        if (status == GPB_OK && kind != GPB_FILE_CUBIN && kind != GPB_FILE_FATBIN)
             status = s_refuse_nul (file->name, data, size, error);
         if (status == GPB_OK)
             status = gpb_kernel_set_file (self, kind, data, size, error);
@@ -256,10 +256,10 @@ s_parse (gpb_kernel_t *self, const char *definition, const char *source, gpb_err
                                   self->files [kind].line, self->files [kind].name);
         found = kind;
     }
-    if (found == GPB_FILE_CUBIN)
+    if (found == GPB_FILE_CUBIN || found == GPB_FILE_FATBIN)
         return gpb_error_set (error, GPB_INVALID_ARGUMENT,
-                              "kernel.conf:%u: a cubin is no text, and only text can be registered",
-                              self->files [found].line);
+                              "kernel.conf:%u: a %s is no text, and only text can be registered",
+                              self->files [found].line, gpb_kernel_file_kind (found));
     return gpb_kernel_set_file (self, found, source, size, error);
 }
 

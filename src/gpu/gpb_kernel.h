@@ -10,7 +10,7 @@
 //      entry = "vector_add";          // the function's name in the source; default: the id
 //      source = "vector_add.c";       // one portable file, or, for each backend:
 //                                     // sources = { cl = "x.cl"; cu = "x.cu"; ptx = "x.ptx";
-//                                     //             cubin = "x.cubin"; };
+//                                     //             fatbin = "x.fatbin"; cubin = "x.cubin"; };
 //      parameters = (                 // alignment: default the type's size; zero = true: an out
 //                                     // parameter is all zero bytes when the kernel starts
 //          { name = "a"; direction = "in"; type = "f32"; count = "n"; },
@@ -125,7 +125,7 @@ const uint64_t *gpb_kernel_local (
 const char *gpb_kernel_shared (const gpb_kernel_t *self);    //  the expression's text; "" for none
 const char *gpb_kernel_require (const gpb_kernel_t *self, size_t index);    //  NULL behind the last
 
-//  "portable", "cl", "cu", "ptx", "cubin", one by one; NULL behind the last.
+//  "portable", "cl", "cu", "ptx", "fatbin", "cubin", one by one; NULL behind the last.
 const char *gpb_kernel_source_kind (const gpb_kernel_t *self, size_t index);
 
 //  What to compile for a backend ("opencl", "cuda"): the package's own source or binary for it

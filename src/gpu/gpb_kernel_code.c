@@ -24,6 +24,7 @@ static const struct {
     [GPB_FILE_CL] = { "cl", ".cl", GPB_CODE_SOURCE, "opencl" },
     [GPB_FILE_CU] = { "cu", ".cu", GPB_CODE_SOURCE, "cuda" },
     [GPB_FILE_PTX] = { "ptx", ".ptx", GPB_CODE_INTERMEDIATE, "cuda" },
+    [GPB_FILE_FATBIN] = { "fatbin", ".fatbin", GPB_CODE_BINARY, "cuda" },
     [GPB_FILE_CUBIN] = { "cubin", ".cubin", GPB_CODE_BINARY, "cuda" },
 };
 
@@ -116,7 +117,7 @@ gpb_kernel_set_file (gpb_kernel_t *self, gpb_file_t kind, const char *data, size
 }
 
 //  The backend's own files come first, and of those the one that most devices can use: source
-//  compiles for any architecture, PTX for all newer ones, a cubin for one.
+//  compiles for any architecture, PTX for all newer ones, a fatbin has several, a cubin is for one.
 gpb_status_t
 gpb_kernel_code (const gpb_kernel_t *self, const char *backend, gpb_code_t *code,
                  gpb_error_t *error)

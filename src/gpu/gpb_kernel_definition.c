@@ -42,11 +42,9 @@ static const gpb_reader_key_t s_keys [] = {
 };
 
 static const gpb_reader_key_t s_source_keys [] = {
-    { "cl", CONFIG_TYPE_STRING },
-    { "cu", CONFIG_TYPE_STRING },
-    { "ptx", CONFIG_TYPE_STRING },
-    { "cubin", CONFIG_TYPE_STRING },
-    { NULL, 0 },
+    { "cl", CONFIG_TYPE_STRING },    { "cu", CONFIG_TYPE_STRING },
+    { "ptx", CONFIG_TYPE_STRING },   { "fatbin", CONFIG_TYPE_STRING },
+    { "cubin", CONFIG_TYPE_STRING }, { NULL, 0 },
 };
 
 //  ---------------------------------------------------------------------------------------------------------

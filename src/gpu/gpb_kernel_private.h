@@ -41,6 +41,7 @@ typedef enum {
     GPB_FILE_CL,
     GPB_FILE_CU,
     GPB_FILE_PTX,
+    GPB_FILE_FATBIN,
     GPB_FILE_CUBIN,
     GPB_FILES
 } gpb_file_t;
