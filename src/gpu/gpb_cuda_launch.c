@@ -31,7 +31,7 @@ static uint64_t
 s_divisor (uint64_t size, uint64_t room, uint64_t warp)
 {
     uint64_t found = s_smaller (size, room);
-    while (size % found != 0)
+    while (found > 1 && size % found != 0)
         found--;
     if (found % warp == 0)
         return found;

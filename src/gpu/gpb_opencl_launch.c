@@ -69,7 +69,7 @@ s_choose_local (const gpb_context_t *self, const gpb_launch_t *launch, size_t *l
     room = s_smaller (s_smaller (ODD_GROUP_MAX, limit), fair);
     room = s_smaller (room, self->info.max_work_item_sizes [0]);
     uint64_t divisor = room > 1 ? room : 1;
-    while (launch->global [0] % divisor != 0)
+    while (divisor > 1 && launch->global [0] % divisor != 0)
         divisor--;
     if (divisor > group) {
         for (unsigned dimension = 1; dimension < launch->dimensions; dimension++)

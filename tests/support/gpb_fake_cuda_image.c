@@ -77,8 +77,10 @@ s_elf_parameters (const char *image, const char *name, gpb_fake_cuda_function_t 
 {
     enum { FORMAT_SIZED = 4, ATTRIBUTE_PARAMETER = 0x17, PARAMETER_SIZE = 12 };
     const Elf64_Shdr *section = s_find_section (image, ".nv.info.", name);
-    const unsigned char *at = section ? (const unsigned char *) image + section->sh_offset : NULL;
-    const unsigned char *end = section ? at + section->sh_size : NULL;
+    if (!section)
+        return;
+    const unsigned char *at = (const unsigned char *) image + section->sh_offset;
+    const unsigned char *end = at + section->sh_size;
     while (end - at >= 4) {
         uint16_t size, number;
         uint32_t bits;
