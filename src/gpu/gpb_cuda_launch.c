@@ -30,6 +30,8 @@ s_smaller (uint64_t left, uint64_t right)
 static uint64_t
 s_divisor (uint64_t size, uint64_t room, uint64_t warp)
 {
+    if (size < 2 || room < 2)
+        return 1;
     uint64_t found = s_smaller (size, room);
     while (found > 1 && size % found != 0)
         found--;
