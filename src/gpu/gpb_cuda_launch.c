@@ -52,11 +52,12 @@ s_choose_local (const gpb_launch_t *launch, const gpb_device_info_t *info, uint6
     const gpb_function_t *function = launch->function;
     uint64_t room = function->best_block > 0 ? (uint64_t) function->best_block : 1;
     for (unsigned dimension = 0; dimension < launch->dimensions; dimension++) {
-        local [dimension] = s_divisor (launch->global [dimension],
-                                       s_smaller (room, info->max_work_item_sizes [dimension]),
-                                       dimension == 0 ? function->info.preferred_multiple : 1);
-        room /= local [dimension];
-        room += room == 0;
+        const uint64_t size = s_divisor (launch->global [dimension],
+                                         s_smaller (room, info->max_work_item_sizes [dimension]),
+                                         dimension == 0 ? function->info.preferred_multiple : 1);
+        local [dimension] = size;
+        if (size > 1)
+            room /= size;
     }
 }
 
