@@ -72,7 +72,8 @@ s_measure (const gpb_context_t *self, const gpb_launch_t *launch, unsigned *grid
         if (dimension >= launch->dimensions)
             continue;
         const uint64_t size = launch->local [0] ? launch->local [dimension] : local [dimension];
-        const uint64_t blocks = launch->global [dimension] / size;
+        const uint64_t blocks =
+            size > 1 ? launch->global [dimension] / size : launch->global [dimension];
         const uint64_t most = dimension == 0 ? BLOCKS_X_MAX : BLOCKS_YZ_MAX;
         if (blocks > most)
             return self->services->error_set (error, GPB_INVALID_ARGUMENT,
