@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -38,6 +39,11 @@
 #define ENDPOINTS_MAX 32
 
 #define DEFAULT_ENDPOINT "tcp://127.0.0.1:5670"
+
+//  Between two looks at what malloc keeps, and how much it may keep: giving back takes some tens of
+//  ms a GiB, while who allocates waits, so it must be worth it.
+#define TRIM_MS 10000
+#define TRIM_SIZE ((size_t) 64 << 20)
 
 typedef struct {
     gpb_config_t *config;
@@ -312,6 +318,37 @@ s_log_drain (const s_program_t *self)
         gpb_log (self->config, GPB_LOG_INFO, "%s: draining", strsignal ((int) signal.ssi_signo));
 }
 
+#ifdef HAVE_MALLINFO2
+//  Bytes of memory that are this process's own.
+static size_t
+s_resident_size (void)
+{
+    unsigned long pages = 0;
+    FILE *file = fopen ("/proc/self/statm", "r");
+    if (!file)
+        return 0;
+    if (fscanf (file, "%*u %lu", &pages) != 1)
+        pages = 0;
+    fclose (file);
+    return pages * (size_t) sysconf (_SC_PAGESIZE);
+}
+
+//  What a client that floods the node had it hold stays with malloc, since the little that lives on
+//  lies between: hundreds of MiB for each. Where it is much, it goes back to the system.
+static void
+s_trim (void)
+{
+    const struct mallinfo2 memory = mallinfo2 ();
+    if (s_resident_size () > memory.uordblks + memory.hblkhd + TRIM_SIZE)
+        malloc_trim (0);
+}
+#else
+static void
+s_trim (void)
+{
+}
+#endif
+
 static int
 s_serve (s_program_t *self)
 {
@@ -325,8 +362,9 @@ s_serve (s_program_t *self)
             printf ("ready %s\n", self->endpoints [index]);
         fflush (stdout);
         zmq_pollitem_t item = { NULL, self->signals, ZMQ_POLLIN, 0 };
-        while (zmq_poll (&item, 1, -1) < 0 && errno == EINTR)
-            ;
+        int count;
+        while ((count = zmq_poll (&item, 1, TRIM_MS)) == 0 || (count < 0 && errno == EINTR))
+            s_trim ();
         s_log_drain (self);
     }
 
