@@ -2,9 +2,9 @@
 //
 //  The module is its own shared object and links to no CUDA library: driver and compiler are opened
 //  at run time (gpb_cuda_driver.c), memory and errors come through the services that `start` is
-//  given. gpb_cuda.c holds backend, context, streams and events; gpb_cuda_device.c describes
-//  devices; gpb_cuda_memory.c allocates and copies; gpb_cuda_program.c compiles and loads;
-//  gpb_cuda_launch.c launches; gpb_cuda_error.c puts a CUresult in words.
+//  given. gpb_cuda.c holds backend and contexts; gpb_cuda_stream.c streams, commands and events;
+//  gpb_cuda_device.c describes devices; gpb_cuda_memory.c allocates and copies; gpb_cuda_program.c
+//  compiles and loads; gpb_cuda_launch.c launches; gpb_cuda_error.c puts a CUresult in words.
 //
 //  The context is the device's primary one, which other users of CUDA in this process share: every
 //  operation pushes it for its thread and pops it again, and nobody ever resets it.
@@ -147,7 +147,13 @@ gpb_status_t gpb_cuda_describe_device (const gpb_backend_t *self, unsigned numbe
                                        gpb_error_t *error);
 
 //  ---------------------------------------------------------------------------------------------------------
-//  gpb_cuda.c: the frame around every call and every command
+//  gpb_cuda_stream.c: the frame around every call and every command
+
+//  Opens and closes one, in a context that is current. close: false where the driver may still call
+//  back, so that its structure must stay.
+gpb_status_t gpb_cuda_stream_open (gpb_context_t *self, gpb_cuda_stream_t *stream,
+                                   gpb_error_t *error);
+bool gpb_cuda_stream_close (gpb_context_t *self, gpb_cuda_stream_t *stream);
 
 //  Makes the context current for this thread. Every enter that answers OK has its leave.
 gpb_status_t gpb_cuda_enter (const gpb_context_t *self, gpb_error_t *error);
@@ -168,6 +174,10 @@ gpb_status_t gpb_cuda_begin (gpb_context_t *self, unsigned stream, gpb_notify_t 
 gpb_status_t gpb_cuda_end (gpb_context_t *self, unsigned stream, gpb_status_t status,
                            gpb_notify_t notify, gpb_event_t *made, gpb_event_t **event_p,
                            gpb_error_t *error);
+
+gpb_status_t gpb_cuda_query (gpb_event_t *event, bool *done, gpb_event_times_t *times,
+                             gpb_error_t *error);
+void gpb_cuda_event_free (gpb_event_t **event_p);
 
 //  ---------------------------------------------------------------------------------------------------------
 //  gpb_cuda_memory.c
