@@ -332,7 +332,7 @@ main (int argc, char **argv)
     s_soak (&self);
     s_add_counts (&self);
     s_add_left (&self);
-    gpb_bench_verdict_flat (&self.verdict);
+    gpb_bench_verdict_flat (&self.verdict, 0);
     gpb_client_destroy (&self.client);
     gpb_bench_verdict_none (&self.verdict, "the node's exit status",
                             (uint64_t) (unsigned) gpb_bench_process_end (&self.node, SIGTERM));

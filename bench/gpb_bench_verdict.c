@@ -84,11 +84,12 @@ s_quarters (const double *samples, size_t count, double *second, double *last)
 }
 
 void
-gpb_bench_verdict_flat (gpb_bench_verdict_t *self)
+gpb_bench_verdict_flat (gpb_bench_verdict_t *self, double kept_size)
 {
     double second, last;
     s_quarters (self->memory, self->samples, &second, &last);
     double room = second * MEMORY_SHARE > MEMORY_SIZE ? second * MEMORY_SHARE : MEMORY_SIZE;
+    room += kept_size;
     const double kib = 1024;
     gpb_bench_verdict_add (self, "least memory, second quarter, KiB", second / kib, -1, true);
     gpb_bench_verdict_add (self, "least memory, last quarter, KiB", last / kib,

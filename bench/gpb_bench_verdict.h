@@ -37,8 +37,9 @@ void gpb_bench_verdict_none (gpb_bench_verdict_t *self, const char *what, uint64
 
 void gpb_bench_verdict_sample (gpb_bench_verdict_t *self, const gpb_bench_process_t *process);
 
-//  The rows of what was sampled.
-void gpb_bench_verdict_flat (gpb_bench_verdict_t *self);
+//  The rows of what was sampled. kept_size: bytes more that the process may keep, which are no
+//  leak.
+void gpb_bench_verdict_flat (gpb_bench_verdict_t *self, double kept_size);
 
 //  Prints it all. Returns the exit status: 1 where anything is off.
 int gpb_bench_verdict_end (gpb_bench_verdict_t *self, const gpb_bench_t *bench, const char *name);
