@@ -175,7 +175,9 @@ s_close (gpb_context_t **context_p)
     *context_p = NULL;
     const gpb_cuda_driver_t *cuda = self->cuda;
     bool is_quiet = true;
-    if (self->primary && cuda->cuCtxPushCurrent (self->primary) == CUDA_SUCCESS) {
+    //  Where it cannot be current, the driver refuses what follows, and our memory is freed.
+    const bool is_current = self->primary && cuda->cuCtxPushCurrent (self->primary) == CUDA_SUCCESS;
+    if (self->primary) {
         for (unsigned stream = 0; stream < self->streams_count; stream++) {
             if (self->streams [stream].commands)
                 cuda->cuStreamSynchronize (self->streams [stream].commands);
@@ -185,10 +187,10 @@ s_close (gpb_context_t **context_p)
         for (unsigned stream = 0; stream < self->streams_count; stream++)
             is_quiet = gpb_cuda_stream_close (self, &self->streams [stream]) && is_quiet;
         gpb_cuda_memory_close (self);
-        gpb_cuda_leave (self);
-    }
-    if (self->primary)
+        if (is_current)
+            gpb_cuda_leave (self);
         cuda->cuDevicePrimaryCtxRelease (self->device);
+    }
     //  What a callback may still write to is left to the end of the process.
     if (!is_quiet)
         return;
