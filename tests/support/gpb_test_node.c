@@ -410,6 +410,33 @@ gpb_test_wait_figure (gpb_client_t *client, gpb_test_figure_t *figure, uint64_t 
     }
 }
 
+gpb_reply_t *
+gpb_test_describe (gpb_client_t *client, unsigned index, const Gpb__V1__Device **device_p)
+{
+    gpb_reply_t *reply = gpb_test_call_ok (client, gpb_request_devices ());
+    const Gpb__V1__DeviceList *list = gpb_reply_header_peek (reply)->devices;
+    ck_assert_uint_lt (index, list->n_devices);
+    *device_p = list->devices [index];
+    return reply;
+}
+
+void
+gpb_test_await_ready (gpb_client_t *client, unsigned index, uint64_t restarts)
+{
+    uint64_t end_ns = gpb_clock_ns () + 30 * GPB_NS_PER_S;
+    bool is_ready = false;
+    while (!is_ready) {
+        const Gpb__V1__Device *device;
+        gpb_reply_t *reply = gpb_test_describe (client, index, &device);
+        is_ready = device->state == GPB__V1__DEVICE_STATE__READY && device->restarts >= restarts;
+        if (is_ready)
+            ck_assert_uint_eq (device->restarts, restarts);
+        ck_assert_msg (gpb_clock_ns () < end_ns, "device %u: state %d, %llu restarts: %s", index,
+                       (int) device->state, (unsigned long long) device->restarts, device->reason);
+        gpb_reply_destroy (&reply);
+    }
+}
+
 //  ---------------------------------------------------------------------------------------------------------
 //  A client that can say anything
 

@@ -105,6 +105,13 @@ gpb_test_figure_t gpb_test_in_flight, gpb_test_connections, gpb_test_rented, gpb
 uint64_t gpb_test_figure (gpb_client_t *client, gpb_test_figure_t *figure);
 void gpb_test_wait_figure (gpb_client_t *client, gpb_test_figure_t *figure, uint64_t expected);
 
+//  A device's own description; the reply is the caller's.
+gpb_reply_t *gpb_test_describe (gpb_client_t *client, unsigned index,
+                                const Gpb__V1__Device **device_p);
+
+//  Waits until a device is ready after so many losses.
+void gpb_test_await_ready (gpb_client_t *client, unsigned index, uint64_t restarts);
+
 //  ---------------------------------------------------------------------------------------------------------
 //  A client that can say anything: a socket, and the frames that it is given
 

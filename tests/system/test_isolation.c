@@ -124,35 +124,6 @@ s_open_files (void)
 //  ---------------------------------------------------------------------------------------------------------
 //  Devices
 
-//  A device's own description; the reply is the caller's.
-static gpb_reply_t *
-s_describe (gpb_client_t *client, unsigned index, const Gpb__V1__Device **device_p)
-{
-    gpb_reply_t *reply = gpb_test_call_ok (client, gpb_request_devices ());
-    const Gpb__V1__DeviceList *list = gpb_reply_header_peek (reply)->devices;
-    ck_assert_uint_lt (index, list->n_devices);
-    *device_p = list->devices [index];
-    return reply;
-}
-
-//  Waits until a device is ready after so many losses.
-static void
-s_await_ready (gpb_client_t *client, unsigned index, uint64_t restarts)
-{
-    uint64_t end_ns = gpb_clock_ns () + 30 * GPB_NS_PER_S;
-    bool is_ready = false;
-    while (!is_ready) {
-        const Gpb__V1__Device *device;
-        gpb_reply_t *reply = s_describe (client, index, &device);
-        is_ready = device->state == GPB__V1__DEVICE_STATE__READY && device->restarts >= restarts;
-        if (is_ready)
-            ck_assert_uint_eq (device->restarts, restarts);
-        ck_assert_msg (gpb_clock_ns () < end_ns, "device %u: state %d, %llu restarts: %s", index,
-                       (int) device->state, (unsigned long long) device->restarts, device->reason);
-        gpb_reply_destroy (&reply);
-    }
-}
-
 //  Waits until a device is said to be lost, and why.
 static void
 s_await_restarting (gpb_client_t *client, const char *why)
@@ -161,7 +132,7 @@ s_await_restarting (gpb_client_t *client, const char *why)
     bool is_restarting = false;
     while (!is_restarting) {
         const Gpb__V1__Device *device;
-        gpb_reply_t *reply = s_describe (client, 0, &device);
+        gpb_reply_t *reply = gpb_test_describe (client, 0, &device);
         is_restarting = device->state == GPB__V1__DEVICE_STATE__RESTARTING;
         if (is_restarting) {
             ck_assert_msg (strstr (device->reason, why) != NULL, "%s", device->reason);
@@ -262,7 +233,7 @@ START_TEST (test_a_kernel_that_crashes_costs_one_request_and_the_reason_is_said)
     gpb_client_t *client = gpb_test_client (&s_node);
     s_expect (gpb_test_call (client, s_segfault ()), GPB_UNAVAILABLE, "signal 11");
     s_await_restarting (client, "killed by signal 11 (Segmentation fault)");
-    s_await_ready (client, 0, 1);
+    gpb_test_await_ready (client, 0, 1);
     s_good_t good = { .client = client };
     s_good_send (&good);
     while (good.answers < 3)
@@ -301,7 +272,7 @@ START_TEST (test_two_good_clients_beside_crashes_see_every_answer_right)
     while (goods [0].answers < before [0] + 2 || goods [1].answers < before [1] + 2)
         for (unsigned index = 0; index < 2; index++)
             s_good_go_on (&goods [index]);
-    s_await_ready (bad, 0, CRASHES);
+    gpb_test_await_ready (bad, 0, CRASHES);
     gpb_client_destroy (&bad);
     for (unsigned index = 0; index < 2; index++)
         gpb_client_destroy (&goods [index].client);
@@ -364,8 +335,8 @@ START_TEST (test_a_lost_device_takes_nothing_from_another)
     reply = s_recv (client);
     ck_assert_uint_eq (gpb_reply_id (reply), ids [1 - lost]);
     s_expect (reply, GPB_OK, "");
-    s_await_ready (watcher, lost, 1);
-    s_await_ready (watcher, 1 - lost, 0);
+    gpb_test_await_ready (watcher, lost, 1);
+    gpb_test_await_ready (watcher, 1 - lost, 0);
     reply = gpb_test_call (client, gpb_request_read (handle, 0, 0));
     s_expect (reply, lost == 1 ? GPB_DATA_LOSS : GPB_OK, "");
     gpb_client_destroy (&client);
@@ -387,7 +358,7 @@ START_TEST (test_handles_of_a_lost_device_say_that_they_are_lost)
     gpb_reply_destroy (&reply);
     gpb_test_wait_figure (client, gpb_test_rented, 4096);
     ck_assert_int_eq (kill (s_child (), SIGKILL), 0);
-    s_await_ready (client, 0, 1);
+    gpb_test_await_ready (client, 0, 1);
     s_expect (gpb_test_call (client, gpb_request_read (handle, 0, 0)), GPB_DATA_LOSS,
               "device 0 was restarted, since its process was lost: killed by signal 9");
     s_expect (gpb_test_call (client, gpb_request_release (handle)), GPB_DATA_LOSS, "restarted");
@@ -419,7 +390,7 @@ START_TEST (test_kernels_that_clients_have_added_are_there_after_a_loss)
         client, gpb_request_register (definition, "fake: sleep_us by the name of nap", false));
     gpb_reply_destroy (&reply);
     ck_assert_int_eq (kill (s_child (), SIGKILL), 0);
-    s_await_ready (client, 0, 1);
+    gpb_test_await_ready (client, 0, 1);
     gpb_request_t *request = gpb_request_execute ("nap");
     gpb_request_i32 (request, 0);
     s_expect (gpb_test_call (client, request), GPB_OK, "");
@@ -439,7 +410,7 @@ START_TEST (test_a_process_that_stands_still_is_ended_and_said_to_hang)
     ck_assert_int_eq (kill (child, SIGSTOP), 0);
     s_expect (gpb_test_call (client, gpb_test_sleep (0)), GPB_UNAVAILABLE, "kernel_timeout_ms");
     s_expect_gone (child);
-    s_await_ready (client, 0, 1);
+    gpb_test_await_ready (client, 0, 1);
     s_expect (gpb_test_call (client, gpb_test_sleep (0)), GPB_OK, "");
     gpb_client_destroy (&client);
     s_stop ();
@@ -462,7 +433,7 @@ START_TEST (test_an_endless_kernel_is_ended_though_nobody_waits_for_it)
     //  something all that time: then there has to be another.
     for (bool is_lost = false; !is_lost;) {
         const Gpb__V1__Device *device;
-        gpb_reply_t *reply = s_describe (client, 0, &device);
+        gpb_reply_t *reply = gpb_test_describe (client, 0, &device);
         is_lost = device->state != GPB__V1__DEVICE_STATE__READY;
         const bool is_idle = !is_lost && device->running_ns == 0;
         gpb_reply_destroy (&reply);
@@ -477,7 +448,7 @@ START_TEST (test_an_endless_kernel_is_ended_though_nobody_waits_for_it)
     }
     s_await_restarting (client,
                         is_slow ? "kernel_timeout_ms, 40000 ms" : "kernel_timeout_ms, 8000 ms");
-    s_await_ready (client, 0, 1);
+    gpb_test_await_ready (client, 0, 1);
     good.answers = 0;
     good.number = 0;
     s_good_send (&good);
@@ -499,7 +470,7 @@ START_TEST (test_a_long_queue_is_no_hang)
         s_send (client, gpb_test_sleep (300000));
     for (unsigned request = 0; request < REQUESTS; request++)
         s_expect (s_recv (client), GPB_OK, "");
-    s_await_ready (client, 0, 0);
+    gpb_test_await_ready (client, 0, 0);
     gpb_client_destroy (&client);
     s_stop ();
 }
@@ -566,7 +537,7 @@ START_TEST (test_an_answer_outlives_its_device)
     s_expect (gpb_test_call (client, gpb_request_write (handle, 0, data, SIZE)), GPB_OK, "");
     gpb_reply_t *reply = gpb_test_call_ok (client, gpb_request_read (handle, 0, 0));
     ck_assert_int_eq (kill (s_child (), SIGKILL), 0);
-    s_await_ready (client, 0, 1);
+    gpb_test_await_ready (client, 0, 1);
     ck_assert_mem_eq (gpb_reply_result (reply, 0, NULL), data, SIZE);
     gpb_reply_destroy (&reply);
     free (data);
@@ -617,7 +588,7 @@ START_TEST (test_many_losses_leave_nothing_behind)
         if (loss == 1)    //  sockets that libzmq closes later
             files_before = s_open_files ();
         ck_assert_int_eq (kill (s_child (), SIGKILL), 0);
-        s_await_ready (client, 0, loss + 1);
+        gpb_test_await_ready (client, 0, loss + 1);
     }
     s_expect (gpb_test_call (client, gpb_test_sleep (0)), GPB_OK, "");
     uint64_t end_ns = gpb_clock_ns () + 10 * GPB_NS_PER_S;
@@ -702,7 +673,7 @@ s_lose_messages (bool has_lanes)
         else
             s_expect (reply, GPB_UNAVAILABLE, "device 0 was lost under this request");
     }
-    s_await_ready (other, 0, 1);
+    gpb_test_await_ready (other, 0, 1);
     s_expect_words (gpb_test_call (client, s_message ("fake_echo", words, 5)), words, 5);
     ck_assert_ptr_null (gpb_client_recv (client, 0));
     gpb_client_destroy (&client);
@@ -724,7 +695,7 @@ s_hang (bool has_lanes, const char *reason)
     s_start_persistent (has_lanes, "kernel_timeout_ms=500");
     gpb_client_t *client = gpb_test_client (&s_node);
     s_expect (gpb_test_call (client, s_message ("fake_stuck", words, 2)), GPB_UNAVAILABLE, reason);
-    s_await_ready (client, 0, 1);
+    gpb_test_await_ready (client, 0, 1);
     s_expect_words (gpb_test_call (client, s_message ("fake_stuck", &words [1], 1)), &words [1], 1);
     gpb_client_destroy (&client);
     s_stop ();
