@@ -262,8 +262,9 @@ typedef struct {
 static void
 s_rent (rent_t *rent, uint64_t size, gpb_rent_kind_t kind)
 {
-    static uint64_t mark;
-    *rent = (rent_t){ .size = size, .mark = ++mark };
+    static uint64_t rents;
+    rents++;
+    *rent = (rent_t){ .size = size, .mark = rents };
     rent->handle = gpb_test_actor_rent (s_client, size, kind, GPB_RENT_READ_WRITE);
     for (uint64_t end = 0; end < 2; end++)
         gpb_test_actor_done (s_client,

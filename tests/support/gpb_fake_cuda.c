@@ -77,6 +77,18 @@ cuDriverGetVersion (int *version)
     return gpb_fake_cuda_end (result);
 }
 
+//  NVRTC asks the driver that it finds by its soname for tables of functions that no header says
+//  anything of, and does not look whether there is this one.
+GPB_EXPORT CUresult cuGetExportTable (const void **table, const void *id);
+
+CUresult
+cuGetExportTable (const void **table, const void *id)
+{
+    (void) id;
+    *table = NULL;
+    return CUDA_ERROR_NOT_SUPPORTED;
+}
+
 static const char *
 s_name (CUresult result)
 {
