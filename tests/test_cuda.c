@@ -746,7 +746,7 @@ s_live (void)
             operations->copy (context, 0, &places [0], &places [1], KIB, GPB_NOTIFY, &events [0],
                               &error);
             operations->zero (context, 0, memory [0], 0, KIB, GPB_NOTIFY, &events [3], &error);
-            operations->copy (context, 1, &places [2], &places [0], KIB, GPB_NOTIFY, &events [1],
+            operations->copy (context, 1, &places [2], &places [1], KIB, GPB_NOTIFY, &events [1],
                               &error);
         }
         const gpb_argument_t argument = { .kind = GPB_ARGUMENT_SCALAR, .size = 4 };
