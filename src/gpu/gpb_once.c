@@ -102,10 +102,10 @@ gpb_once_new (const gpb_resident_t *resident, uint64_t memory_size, gpb_error_t 
     return self;
 }
 
-//  Waits, with a command behind all that was enqueued, until that has ended. False: it has not in
-//  time, or nobody can tell.
+//  Waits, with a command behind all that was enqueued, until that has ended: it zeroes a place's
+//  answer, which nobody reads any more. False: it has not in time, or nobody can tell.
 static bool
-s_settle (gpb_once_t *self)
+s_settle (gpb_once_t *self, int place)
 {
     const gpb_shared_context_t *shared = self->resident->shared;
     const gpb_backend_operations_t *operations = shared->operations;
@@ -113,8 +113,9 @@ s_settle (gpb_once_t *self)
     gpb_event_t *event = NULL;
     gpb_error_t error;
     bool done = false;
-    if (operations->zero (shared->context, gpb_shared_context_host_stream (shared), self->memory, 0,
-                          self->state_size, GPB_NOTIFY_NOT, &event, &error)
+    if (operations->zero (shared->context, gpb_shared_context_host_stream (shared), self->memory,
+                          s_answer_at (self, place), self->answer_size, GPB_NOTIFY_NOT, &event,
+                          &error)
         != GPB_OK)
         return false;
     while (operations->query (event, &done, NULL, &error) == GPB_OK && !done
@@ -130,7 +131,7 @@ gpb_once_destroy (gpb_once_t **self_p)
     gpb_once_t *self = *self_p;
     if (!self)
         return;
-    if (self->is_unsure && self->memory && !s_settle (self)) {
+    if (self->is_unsure && self->memory && !s_settle (self, 0)) {
         gpb_once_abandon (self_p);
         return;
     }
@@ -217,7 +218,11 @@ gpb_once_launch (gpb_once_t *self, int place, uint32_t size, uint32_t capacity, 
         status = s_copy (self, false, s_answer_at (self, place),
                          sizeof (gpb_lane_answer_t) + capacity, event_p, error);
     taken->is_taken = status == GPB_OK;
-    self->is_unsure = status != GPB_OK;    //  a part of it may be under way
+    self->is_unsure = self->is_unsure && status != GPB_OK;
+    //  A part of it may be under way, and reads what the next message would write. Where that does
+    //  not end, nobody gets the place any more.
+    if (status != GPB_OK && self->mirror)
+        taken->is_taken = self->is_unsure = !s_settle (self, place);
     return status;
 }
 
