@@ -673,14 +673,7 @@ s_measure_code (self_t *self)
 static void
 s_open (self_t *self)
 {
-    const char *text = gpb_bench_driver_source ();
-    const gpb_code_t code = { .kind = GPB_CODE_PORTABLE,
-                              .name = "bench.c",
-                              .data = text,
-                              .size = strlen (text),
-                              .optimize = 2,
-                              .options = "",
-                              .architecture = "" };
+    const gpb_code_t code = gpb_bench_driver_code ();
     gpb_function_info_t info;
     self->shared = gpb_shared_context_open ("cuda", 0, 2, false, &error);
     self->kernels = self->shared ? gpb_kernels_open ("", &error) : NULL;

@@ -3,6 +3,7 @@
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_bench_driver.h"
+#include "gpb_backends.h"
 
 #include "gpb_alloc.h"
 #include "gpb_clock.h"
@@ -17,15 +18,6 @@
 #define PATIENCE_NS (10 * GPB_NS_PER_S)
 #define CHAIN_SIZE 64          //  bytes
 #define FIRST_ROUNDS 100000    //  of spin, to find out how long one lasts
-
-static const gpb_backend_services_t s_services = {
-    .abi = GPB_BACKEND_ABI,
-    .size = sizeof (gpb_backend_services_t),
-    .alloc = gpb_alloc,
-    .alloc_aligned = gpb_alloc_aligned,
-    .free = gpb_free,
-    .error_set = gpb_error_set,
-};
 
 //  A mailbox that nobody writes to any more returns by itself, or the card would hang.
 static const char s_source [] = "KERNEL void nothing (void) { }\n"
@@ -49,13 +41,19 @@ static const char s_source [] = "KERNEL void nothing (void) { }\n"
                                 "    }\n"
                                 "}\n";
 
-const char *
-gpb_bench_driver_source (void)
+gpb_code_t
+gpb_bench_driver_code (void)
 {
     static char text [131072];
     if (!text [0])
         snprintf (text, sizeof text, "%s%s%s", gpb_prelude_text, gpb_lane_text, s_source);
-    return text;
+    return (gpb_code_t){ .kind = GPB_CODE_PORTABLE,
+                         .name = "bench.c",
+                         .data = text,
+                         .size = strlen (text),
+                         .optimize = 2,
+                         .options = "",
+                         .architecture = "" };
 }
 
 //  ---------------------------------------------------------------------------------------------------------
@@ -118,14 +116,7 @@ s_compile (gpb_bench_driver_t *self, const gpb_code_t *code, size_t *size)
 static void
 s_load (gpb_bench_driver_t *self)
 {
-    const char *text = gpb_bench_driver_source ();
-    const gpb_code_t code = { .kind = GPB_CODE_PORTABLE,
-                              .name = "bench.c",
-                              .data = text,
-                              .size = strlen (text),
-                              .optimize = 2,
-                              .options = "",
-                              .architecture = "" };
+    const gpb_code_t code = gpb_bench_driver_code ();
     size_t size;
     char *image = s_compile (self, &code, &size);
     S_DO (self, cuModuleLoadDataEx, &self->module, image, 0, NULL, NULL);
@@ -163,7 +154,7 @@ gpb_bench_driver_open (gpb_bench_driver_t *self, char *reason, size_t size)
 {
     gpb_error_t error = { GPB_OK, "" };
     memset (self, 0, sizeof *self);
-    self->backend.services = &s_services;
+    self->backend.services = &gpb_backends_services;
     self->cuda = &self->backend.cuda;
     if (gpb_cuda_load (&self->backend, &error) != GPB_OK) {
         snprintf (reason, size, "%s", error.text);

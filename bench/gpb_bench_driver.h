@@ -32,8 +32,9 @@ typedef struct {
 #define GPB_BENCH_ALLOCATION_SIZE ((uint64_t) 1 << 20)    //  bytes
 #define GPB_BENCH_COPIED ((uint64_t) 256 << 20)           //  bytes
 
-//  nothing (), spin (out, rounds), and mailbox (words), as a package's text; never freed.
-const char *gpb_bench_driver_source (void);
+//  nothing (), spin (out, rounds), and mailbox (words), as a package's code; its text is never
+//  freed.
+gpb_code_t gpb_bench_driver_code (void);
 
 typedef struct {
     gpb_backend_t backend;    //  its tables alone

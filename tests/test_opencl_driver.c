@@ -9,6 +9,7 @@
 #include "gpb_test.h"
 
 #include "gpb_alloc.h"
+#include "gpb_backends.h"
 #include "gpb_opencl.h"
 
 //  cl_nv_device_attribute_query; the headers of Debian 12 lack it.
@@ -42,15 +43,6 @@ static driver_t s_driver;
 static gpb_error_t error;
 static gpb_backend_t *s_backend;
 static const gpb_backend_operations_t *s_operations;
-
-static const gpb_backend_services_t s_services = {
-    .abi = GPB_BACKEND_ABI,
-    .size = sizeof (gpb_backend_services_t),
-    .alloc = gpb_alloc,
-    .alloc_aligned = gpb_alloc_aligned,
-    .free = gpb_free,
-    .error_set = gpb_error_set,
-};
 
 extern const gpb_backend_module_t gpb_backend_module;
 
@@ -159,7 +151,7 @@ s_setup (void)
 static gpb_status_t
 s_describe (gpb_device_info_t *info)
 {
-    ck_assert_ok (s_operations->start (&s_services, &s_backend, &error));
+    ck_assert_ok (s_operations->start (&gpb_backends_services, &s_backend, &error));
     gpb_status_t status = s_operations->describe (s_backend, 0, info, &error);
     s_operations->stop (&s_backend);
     ck_assert_ptr_null (s_backend);
@@ -183,14 +175,14 @@ START_TEST (test_a_driver_without_a_platform_says_what_to_install)
     s_setup ();
     s_driver.platforms_code = -1001;    //  what the ICD loader says
     s_driver.platforms = 0;
-    ck_assert_refused (s_operations->start (&s_services, &s_backend, &error),
+    ck_assert_refused (s_operations->start (&gpb_backends_services, &s_backend, &error),
                        GPB_FAILED_PRECONDITION, "install pocl-opencl-icd");
     ck_assert_ptr_null (s_backend);
     s_driver.platforms_code = CL_SUCCESS;
-    ck_assert_refused (s_operations->start (&s_services, &s_backend, &error),
+    ck_assert_refused (s_operations->start (&gpb_backends_services, &s_backend, &error),
                        GPB_FAILED_PRECONDITION, "install pocl-opencl-icd");
     s_driver.platforms_code = CL_OUT_OF_HOST_MEMORY;
-    ck_assert_refused (s_operations->start (&s_services, &s_backend, &error),
+    ck_assert_refused (s_operations->start (&gpb_backends_services, &s_backend, &error),
                        GPB_RESOURCE_EXHAUSTED, "clGetPlatformIDs");
     s_operations->stop (&s_backend);    //  nothing is there, and nothing happens
 }
@@ -333,7 +325,7 @@ START_TEST (test_a_context_on_a_card_that_is_out_of_order_is_refused)
     gpb_context_t *context;
     gpb_open_t open = { .streams = 1 };
     s_setup ();
-    ck_assert_ok (s_operations->start (&s_services, &s_backend, &error));
+    ck_assert_ok (s_operations->start (&gpb_backends_services, &s_backend, &error));
     s_driver.available = false;
     ck_assert_refused (s_operations->open (s_backend, 0, &open, &context, &error), GPB_UNAVAILABLE,
                        "is not available");
@@ -351,7 +343,7 @@ START_TEST (test_a_context_on_a_card_that_is_out_of_order_is_refused)
     s_operations->stop (&s_backend);
     for (int64_t after = 0; after < 2; after++) {
         gpb_alloc_fail (after, 0);
-        ck_assert_refused (s_operations->start (&s_services, &s_backend, &error),
+        ck_assert_refused (s_operations->start (&gpb_backends_services, &s_backend, &error),
                            GPB_RESOURCE_EXHAUSTED, "list of OpenCL devices");
         gpb_alloc_fail (-1, 0);
     }

@@ -44,7 +44,7 @@ typedef struct loaded {
 static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER;
 static loaded_t *s_loaded;    //  under s_lock
 
-static const gpb_backend_services_t s_services = {
+const gpb_backend_services_t gpb_backends_services = {
     .abi = GPB_BACKEND_ABI,
     .size = sizeof (gpb_backend_services_t),
     .alloc = gpb_alloc,
@@ -301,7 +301,8 @@ s_add_backend (gpb_backends_t *self, const char *name, gpb_error_t *error)
         return s_no_memory (error);
     self->started = started;
     if (loaded->users == 0
-        && loaded->module->operations->start (&s_services, &loaded->backend, &trouble) != GPB_OK)
+        && loaded->module->operations->start (&gpb_backends_services, &loaded->backend, &trouble)
+               != GPB_OK)
         return s_add_notice (self, error, "backend \"%s\": %s", name, trouble.text);
     loaded->users++;
     self->started [self->started_count++] = loaded;
@@ -443,8 +444,8 @@ gpb_backends_compile (const char *backend, const gpb_code_t *code, const char *a
     pthread_mutex_lock (&s_lock);
     const loaded_t *loaded = s_load (backend, error);
     pthread_mutex_unlock (&s_lock);
-    return loaded ? loaded->module->operations->compile (&s_services, code, architecture, data_p,
-                                                         size_p, error)
+    return loaded ? loaded->module->operations->compile (&gpb_backends_services, code, architecture,
+                                                         data_p, size_p, error)
                   : error->status;
 }
 

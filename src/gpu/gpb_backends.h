@@ -56,6 +56,9 @@ gpb_status_t gpb_backends_compile (const char *backend, const gpb_code_t *code,
                                    const char *architecture, void **data_p, size_t *size_p,
                                    gpb_error_t *error);
 
+//  What every module gets of the library; also for who uses a part of a module by itself.
+extern const gpb_backend_services_t gpb_backends_services;
+
 //  For a program's main, before it starts any thread: sets in the environment what the platforms
 //  below read when they load (POCL_MAX_PTHREAD_COUNT and the like) where the user has not set it. A
 //  library that is composed into an application never calls this.

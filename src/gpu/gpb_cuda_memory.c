@@ -15,7 +15,7 @@
 
 #include "gpb_cuda.h"
 
-#include <inttypes.h>
+#include <string.h>
 
 #define HOST_FLAGS 3    //  CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP, macros in cuda.h
 
@@ -25,7 +25,7 @@ gpb_cuda_memory_open (gpb_context_t *self, gpb_error_t *error)
     const gpb_cuda_driver_t *cuda = self->cuda;
     bool has_pools = false;
     for (uint32_t index = 0; index < self->info.capabilities_count; index++)
-        if (__builtin_strcmp (self->info.capabilities [index], "memory_pools") == 0)
+        if (strcmp (self->info.capabilities [index], "memory_pools") == 0)
             has_pools = true;
     if (!has_pools)
         return GPB_OK;

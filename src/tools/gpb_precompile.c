@@ -9,6 +9,7 @@
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_alloc.h"
+#include "gpb_backends.h"
 #include "gpb_cuda.h"
 #include "gpb_kernel.h"
 
@@ -16,13 +17,6 @@
 #include <string.h>
 
 static const char *const s_architectures [] = { "sm_80", "sm_90", "sm_100", GPB_CUDA_PREBUILT_ANY };
-
-static const gpb_backend_services_t s_services = { .abi = GPB_BACKEND_ABI,
-                                                   .size = sizeof s_services,
-                                                   .alloc = gpb_alloc,
-                                                   .alloc_aligned = gpb_alloc_aligned,
-                                                   .free = gpb_free,
-                                                   .error_set = gpb_error_set };
 
 static gpb_status_t
 s_write (const char *folder, const char *name, const char *data, size_t size, gpb_error_t *error)
@@ -70,7 +64,7 @@ main (int argc, char **argv)
 {
     static gpb_backend_t backend;
     gpb_error_t error;
-    backend.services = &s_services;
+    backend.services = &gpb_backends_services;
     if (argc < 3) {
         fputs ("Usage: gpb_precompile FOLDER PACKAGE...\n", stderr);
         return 2;

@@ -3,8 +3,8 @@
 //  Copyright (c) the libgpb authors. SPDX-License-Identifier: MPL-2.0
 
 #include "gpb_test_nvrtc.h"
+#include "gpb_backends.h"
 
-#include "gpb_alloc.h"
 #include "gpb_test.h"
 
 #include <stdio.h>
@@ -13,15 +13,6 @@
 #include <unistd.h>
 
 const char *const gpb_test_architectures [] = { "sm_80", "sm_90", "sm_100", NULL };
-
-static const gpb_backend_services_t s_services = {
-    .abi = GPB_BACKEND_ABI,
-    .size = sizeof (gpb_backend_services_t),
-    .alloc = gpb_alloc,
-    .alloc_aligned = gpb_alloc_aligned,
-    .free = gpb_free,
-    .error_set = gpb_error_set,
-};
 
 static gpb_nvrtc_t s_nvrtc;    //  the compiler's own functions
 static char *s_log;
@@ -43,7 +34,7 @@ s_destroy_program (nvrtcProgram *program)
 bool
 gpb_test_nvrtc_open (gpb_backend_t *self)
 {
-    *self = (gpb_backend_t){ .services = &s_services };
+    *self = (gpb_backend_t){ .services = &gpb_backends_services };
 #ifdef GPB_CUDA_LIBRARY_DIR
     if (access (GPB_CUDA_LIBRARY_DIR "/libnvrtc.so", R_OK) == 0)
         setenv ("GPB_NVRTC", GPB_CUDA_LIBRARY_DIR "/libnvrtc.so", 0);
